@@ -1,0 +1,118 @@
+"""What the shadow-model attacks share: features of a row, shadow-wise folds, the threshold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forget_audit import stats
+from forget_audit.errors import NotApplicable
+from forget_audit.targets import Target
+from forget_audit.types import Case, Fitted, Floats, Pool, Rows, Scores
+
+FEWEST_SHADOWS = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lessons:
+    """What the attack model learns from.
+
+    Args:
+        features: `(shadows * n, columns)`.
+        member: Whether the row was trained on by its shadow `(shadows * n,)`.
+        shadow: Which shadow it is `(shadows * n,)`; folds never split one.
+    """
+
+    features: Floats
+    member: npt.NDArray[np.bool_]
+    shadow: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learnt:
+    """A fitted attack model.
+
+    Args:
+        score: Maps features `(n, columns)` to scores `(n,)`, higher for members.
+        held_out: Scores of the lessons `(shadows * n,)`, each by a model that has seen no row of
+            the same shadow.
+    """
+
+    score: Callable[[Floats], Floats]
+    held_out: Floats
+
+
+def features(target: Target, rows: Rows, n_classes: int, top: int) -> Floats:
+    """Return the features of each row `(n, min(top, n_classes) + 4 + n_classes)`.
+
+    They are the largest probabilities in order, log-odds, loss, entropy, whether the answer is
+    right, and the label as indicators.
+    """
+    logits = target.logits(rows)
+    p = stats.probabilities(logits)
+    columns = [
+        stats.log_odds(logits, rows.y),
+        stats.cross_entropy(logits, rows.y),
+        stats.entropy(p),
+        np.argmax(logits, axis=1) == rows.y,
+    ]
+    largest = np.sort(p, axis=1)[:, ::-1][:, :top]
+    return np.column_stack([largest, *columns, np.eye(n_classes)[rows.y]])
+
+
+def lessons(pool: Pool, case: Case, top: int) -> Lessons:
+    """Return the auxiliary rows as each shadow sees them.
+
+    Raises:
+        NotApplicable: With fewer than two shadows, or if one has no members or only members.
+    """
+    shadows = pool.shadows
+    if len(shadows) < FEWEST_SHADOWS:
+        raise NotApplicable(
+            f"needs at least {FEWEST_SHADOWS} shadow models, found {len(shadows)}; ask for shadow "
+            "models and give auxiliary rows to train them on"
+        )
+    for shadow in shadows:
+        if shadow.members.shape != case.auxiliary.ids.shape:
+            raise NotApplicable(
+                f"shadow models speak of {len(shadow.members)} auxiliary rows, the case has "
+                f"{len(case.auxiliary)}"
+            )
+        if shadow.members.all() or not shadow.members.any():
+            raise NotApplicable("each shadow needs auxiliary rows in and out of its training set")
+    parts = [features(shadow.target, case.auxiliary, case.n_classes, top) for shadow in shadows]
+    return Lessons(
+        features=np.concatenate(parts),
+        member=np.concatenate([shadow.members for shadow in shadows]),
+        shadow=np.repeat(np.arange(len(shadows)), len(case.auxiliary)),
+    )
+
+
+def fitted(case: Case, top: int, known: Lessons, learnt: Learnt) -> Fitted:
+    """Return the attack that scores forget and control rows by what was learnt from shadows."""
+    fitted_on = frozenset(case.auxiliary.ids.tolist())
+    threshold = best_threshold(learnt.held_out[known.member], learnt.held_out[~known.member])
+
+    def score(target: Target, _rng: np.random.Generator) -> Scores:
+        forget, control = (
+            learnt.score(features(target, rows, case.n_classes, top))
+            for rows in (case.forget, case.test)
+        )
+        return Scores(
+            forget=forget,
+            control=control,
+            forget_ids=case.forget.ids,
+            control_ids=case.test.ids,
+            fitted_on=fitted_on,
+            threshold=threshold,
+        )
+
+    return Fitted(score=score, fitted_on=fitted_on)
+
+
+def best_threshold(members: Floats, others: Floats) -> float:
+    """Return the best percentile of held-out scores to tell members from others at."""
+    candidates = np.quantile(np.concatenate([members, others]), np.linspace(0, 1, 101))
+    rates = [stats.balanced_accuracy(members, others, float(cut)) for cut in candidates]
+    return float(candidates[np.argmax(rates)])

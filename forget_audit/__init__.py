@@ -1,0 +1,27 @@
+"""forget-audit: is it gone, as far as a model retrained without that data?
+
+The public names are loaded on first use, so that reports and verification need no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forget_audit.audit import Audit, certify
+    from forget_audit.types import Case, Rows
+
+__version__ = "0.1.0"
+__all__ = ["Audit", "Case", "Rows", "__version__", "certify"]
+
+_HOMES = {
+    "Audit": "forget_audit.audit",
+    "certify": "forget_audit.audit",
+    "Case": "forget_audit.types",
+    "Rows": "forget_audit.types",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'forget_audit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

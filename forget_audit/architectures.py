@@ -1,0 +1,153 @@
+"""Registered architectures, the user's own, and model files that cannot run code."""
+
+import importlib
+import pickle  # noqa: TID251 only for the name of the error that safe loading raises
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from forget_audit.errors import ModelError
+from forget_audit.registry import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How to build a fresh, untrained model.
+
+    Args:
+        name: A registered name, or `package.module:function`.
+        shape: Shape of one row of features.
+        n_classes: Number of outputs.
+        options: Keyword arguments of the builder, such as `hidden`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    n_classes: int
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """Return a new model; its weights come from torch's global generator.
+
+        Raises:
+            ModelError: If the name is unknown or the builder refuses the options.
+        """
+        builder = find_builder(self.name)
+        try:
+            model = builder(self.shape, self.n_classes, **self.options)
+        except TypeError as error:
+            raise ModelError(
+                f"{self.name} does not accept {dict(self.options)}: {error}"
+            ) from error
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"{self.name} must return a torch.nn.Module, found {type(model)}")
+        return model
+
+
+def mlp(shape: tuple[int, ...], n_classes: int, hidden: list[int] | None = None) -> nn.Module:
+    """Build a multilayer perceptron with ReLU, two hidden layers of 64 unless told."""
+    width = 1
+    for size in shape:
+        width *= size
+    layers: list[nn.Module] = [nn.Flatten()]
+    for size in hidden or [64, 64]:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, n_classes))
+
+
+def cnn(shape: tuple[int, ...], n_classes: int, channels: list[int] | None = None) -> nn.Module:
+    """Build a small convolutional network: 3x3 convolutions, pooling by two, one linear layer.
+
+    Rows are `(height, width)` or `(channels, height, width)`; a flat row must be a square.
+    """
+    if len(shape) == 1:
+        side = round(shape[0] ** 0.5)
+        if side * side != shape[0]:
+            raise ModelError(f"cnn needs square images, found rows of {shape[0]} numbers")
+        shape = (1, side, side)
+    depth, height, width = shape if len(shape) == 3 else (1, *shape)
+    layers: list[nn.Module] = [nn.Unflatten(1, (depth, height, width))] if depth == 1 else []
+    if depth == 1:
+        layers.insert(0, nn.Flatten())
+    for size in channels or [8, 16]:
+        layers += [nn.Conv2d(depth, size, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        depth, height, width = size, height // 2, width // 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(depth * height * width, n_classes))
+
+
+def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build softmax regression."""
+    width = 1
+    for size in shape:
+        width *= size
+    return nn.Sequential(nn.Flatten(), nn.Linear(width, n_classes))
+
+
+BUILDERS: Mapping[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn, "linear": linear}
+
+
+def find_builder(name: str) -> Callable[..., nn.Module]:
+    """Return the registered builder called `name`, or import `package.module:function`.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    if ":" in name:
+        found = import_object(name)
+        if not callable(found):
+            raise ModelError(f"{name} is no function")
+        return partial(found)
+    if name not in BUILDERS:
+        raise ModelError(unknown("architecture", name, BUILDERS) + ", or package.module:function")
+    return BUILDERS[name]
+
+
+def import_object(reference: str) -> object:
+    """Import `package.module:name`.
+
+    Raises:
+        ModelError: If module or name does not exist.
+    """
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(f"cannot import {reference}: {error}") from error
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Load a state dict from safetensors, or from a torch file that holds tensors only.
+
+    Nothing in the file is executed: other pickled content is refused.
+
+    Raises:
+        ModelError: If the file is unsafe, damaged, or does not fit the architecture.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
+    except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{path.name} is not a safe model file ({first}); nothing in it was run. "
+            "Save the state dict with safetensors.torch.save_file"
+        ) from error
+    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path.name} does not fit the architecture: {first}") from error
+    return model.eval()
+
+
+def safetensors_bytes(model: nn.Module) -> bytes:
+    """Return the weights of `model` as the content of a safetensors file."""
+    return save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})

@@ -1,0 +1,219 @@
+"""The audit from beginning to end: train references, unlearn, attack, weigh, record, sign.
+
+Each stage takes finished values and returns new ones; nothing points back.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from forget_audit import record, registry, scoretable
+from forget_audit.architectures import safetensors_bytes
+from forget_audit.battery import run_battery
+from forget_audit.commission import Commission, make_subject
+from forget_audit.digests import canonical_json
+from forget_audit.errors import VerificationError
+from forget_audit.policy import Weighed, weigh
+from forget_audit.references import Counts, Workshop, prepare_references
+from forget_audit.reports.release import Released, release
+from forget_audit.signing import SigningKey, default_key
+from forget_audit.targets import Target
+from forget_audit.types import AttackResult, Case, Json, Trainer, Verdict
+
+Progress = Callable[[int], None]
+
+
+class Silent:
+    """Shows no progress."""
+
+    @contextmanager
+    def stage(self, _name: str, _total: int) -> Iterator[Progress]:
+        """Yield a function to be called with the number of finished steps."""
+        yield lambda _: None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """A finished audit.
+
+    Args:
+        verdict: The answer.
+        weighed: The answer with everything that it rests on.
+        attacks: One row a registered attack.
+        evidence: The record, as it is signed.
+        scores: Content of `scores.npz`.
+        models: The audited model or copies.
+        made_here: Whether the audit made them.
+        secret: Of the pseudonyms; kept apart from the report.
+    """
+
+    verdict: Verdict
+    weighed: Weighed
+    attacks: tuple[AttackResult, ...]
+    evidence: Json
+    scores: bytes
+    models: tuple[nn.Module, ...]
+    made_here: bool
+    secret: bytes
+
+    def save(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write `evidence.json` and `scores.npz`, unsigned, and return their paths."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        files = target / "evidence.json", target / "scores.npz"
+        files[0].write_bytes(canonical_json(self.evidence))
+        files[1].write_bytes(self.scores)
+        return files
+
+    def report(
+        self,
+        folder: str | Path,
+        *,
+        key: SigningKey | None = None,
+        formats: Sequence[str] = ("html", "pdf"),
+    ) -> Released:
+        """Render, sign and write the report directory.
+
+        Everything that follows from the scores is computed again first and must agree.
+
+        Args:
+            folder: Created if needed; must hold no other files.
+            key: Signs; the default key, made on first use, if left out.
+            formats: `html`, `pdf` or both.
+
+        Raises:
+            VerificationError: If evidence and scores disagree.
+        """
+        differences = scoretable.recompute(self.evidence, self.scores)
+        if differences:
+            raise VerificationError("; ".join(differences))
+        signer = key or default_key()
+        evidence = copy.deepcopy(self.evidence)
+        evidence["report"]["key"] = signer.protection
+        files = {}
+        if self.made_here:
+            names = [entry["name"] for entry in evidence["model"]["audited"]]
+            files = dict(zip(names, map(safetensors_bytes, self.models), strict=True))
+        return release(evidence, self.scores, files, signer, Path(folder), tuple(formats))
+
+
+def carry_out(commission: Commission, progress: Silent | None = None) -> Audit:
+    """Carry out an audit.
+
+    Args:
+        commission: What is audited, against what, by which rule.
+        progress: Shows how far it is; silent if left out.
+    """
+    shown = progress or Silent()
+    case, counts, seed = commission.case, commission.counts, commission.seed
+    start = time.perf_counter()
+    timings: dict[str, float] = {}
+    with shown.stage("training references", counts.total) as step, _timed(timings, "training"):
+        workshop = Workshop(
+            case=case,
+            seed=seed,
+            template=commission.template,
+            cache=commission.cache,
+            fresh=commission.fresh,
+            workers=commission.workers,
+            progress=step,
+        )
+        references = prepare_references(workshop, counts)
+    with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
+        subject = make_subject(commission, workshop, step)
+    audited = tuple(Target(model) for model in subject.models)
+    pool = record.pool_of(references, subject.parents, subject.twin)
+    with shown.stage("attacks", len(registry.attacks())) as step, _timed(timings, "attacks"):
+        attacks = run_battery(audited[0], pool, case, seed, commission.attacks, step)
+    secret = secrets.token_bytes(32)
+    with shown.stage("statistics", 1), _timed(timings, "statistics"):
+        arrays = scoretable.collect(
+            {
+                "retrained": references.pool.retrained,
+                "originals": references.pool.originals,
+                "audited": audited,
+                "identity": references.identity,
+            },
+            case,
+            secret,
+        )
+        scores = scoretable.to_bytes(arrays)
+        models = scoretable.models_of(scoretable.from_bytes(scores))
+        weighed = weigh(models, profile=commission.profile, scope=case.scope)
+    return Audit(
+        verdict=weighed.verdict,
+        weighed=weighed,
+        attacks=tuple(attacks),
+        evidence=record.compile_evidence(
+            commission,
+            subject,
+            weighed,
+            attacks,
+            scores=scores,
+            secret=secret,
+            timings={**timings, "total": time.perf_counter() - start},
+        ),
+        scores=scores,
+        models=subject.models,
+        made_here=not commission.unlearned,
+        secret=secret,
+    )
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[name] = time.perf_counter() - start
+
+
+def certify(
+    case: Case,
+    *,
+    unlearned: nn.Module | Sequence[nn.Module],
+    train: Trainer | None = None,
+    original: nn.Module | None = None,
+    counts: Counts | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    cache: str | Path | None = None,
+) -> Audit:
+    """Audit an unlearned model that is already in memory.
+
+    Args:
+        case: The rows and the request.
+        unlearned: The audited model, or independent copies of it.
+        train: The recipe, `(x, y, seed) -> model`; the trainer of the case if left out.
+        original: The model before unlearning, for attacks that compare the two.
+        counts: How many models are trained for comparison.
+        seed: Root seed of everything random in the audit.
+        workers: Processes that train in parallel.
+        cache: Folder in which trained models are remembered.
+
+    Returns:
+        The audit; `.verdict.outcome` is the answer, `.report(folder)` signs it.
+    """
+    models = (unlearned,) if isinstance(unlearned, nn.Module) else tuple(unlearned)
+    if train is not None:
+        case = case.replace(trainer=train)
+    commission = Commission(
+        case=case,
+        template=lambda: copy.deepcopy(models[0]),
+        seed=seed,
+        counts=counts or Counts(copies=len(models)),
+        original=original,
+        unlearned=models,
+        cache=None if cache is None else Path(cache),
+        workers=workers,
+    )
+    return carry_out(commission)

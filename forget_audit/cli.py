@@ -1,0 +1,178 @@
+"""The command line: one function a command, exit codes as documented, never a traceback.
+
+0 the answer is yes, 1 it is no, 2 the plan or the call is wrong, 3 undecided, 4 the audit failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import forget_audit
+from forget_audit import cli_catalogue, cli_keys
+from forget_audit.console import Bars, complain, say, say_json
+from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
+
+CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+
+app = typer.Typer(
+    name="forget-audit",
+    help="Audit machine unlearning: is it gone, as far as a model retrained without that data?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cli_keys.keys, name="keys")
+app.add_typer(cli_keys.trusted, name="trust")
+app.command("list")(cli_catalogue.list_items)
+app.command("show")(cli_catalogue.show)
+app.command("doctor")(cli_catalogue.doctor)
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes for training functions of your own.")]
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    logging.basicConfig(level=os.environ.get("FORGET_AUDIT_LOG", "ERROR").upper())
+    try:
+        app()
+    except PlanError as error:
+        complain(f"the plan has {len(error.problems)} problem(s):")
+        for problem in error.problems:
+            complain(f"  {problem}")
+        sys.exit(2)
+    except KeyFileError as error:
+        complain(str(error))
+        sys.exit(2)
+    except ForgetAuditError as error:
+        complain(str(error))
+        sys.exit(4)
+    except KeyboardInterrupt:
+        complain("stopped; trained models are remembered, the same command goes on from there")
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Audit machine unlearning: is it gone, as far as a model retrained without that data?"""
+    if version:
+        say(f"forget-audit {forget_audit.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the three audits go.")] = Path(
+        "forget-audit-demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    data: Annotated[str, typer.Option(help="randhie or digits.")] = "randhie",
+) -> None:
+    """Audit three deletion requests on real people's records: PASS, FAIL and INCONCLUSIVE.
+
+    Example: forget-audit demo --out my-demo
+    """
+    from forget_audit.demo import DATA, run_demo
+
+    if data not in DATA:
+        complain(f"--data is one of {', '.join(DATA)}, found {data!r}")
+        raise typer.Exit(2)
+    raise typer.Exit(0 if run_demo(out, seed, data) else 1)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
+) -> None:
+    """Write a commented plan and an adapter for your own model and data.
+
+    Example: forget-audit init my-audit
+    """
+    from forget_audit.starter import write_starter
+
+    for path in write_starter(folder):
+        say(str(path))
+
+
+@app.command()
+def certify(
+    plan: PlanFile,
+    out: Annotated[
+        Path | None, typer.Option(help="Report directory; PLAN-audit if left out.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Workers = 1,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Train again what is remembered.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the audit and write the signed report. Exit code 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
+
+    Example: forget-audit certify plan.toml --out audit
+    """
+    from forget_audit import runs
+
+    checked = runs.read(plan)
+    if dry_run:
+        forecast = runs.forecast(checked, device=device)
+        say_json(forecast) if as_json else say("\n".join(runs.forecast_lines(forecast)))
+        return
+    target = out or plan.with_name(f"{plan.stem}-audit")
+    done = runs.certify(checked, target, Bars(), device=device, fresh=fresh, workers=workers)
+    say_json(done.as_json()) if as_json else say("\n".join(done.lines()))
+    raise typer.Exit(CODES[done.audit.verdict.outcome])
+
+
+@app.command()
+def unlearn(
+    plan: PlanFile,
+    method: Annotated[str, typer.Option(help="Name of the method; see `list methods`.")],
+    out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path(
+        "unlearned.safetensors"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Apply one unlearning method; write the model and, beside it, its record.
+
+    Example: forget-audit unlearn plan.toml --method scrub --out unlearned.safetensors
+    """
+    from forget_audit import runs
+
+    made = runs.unlearn(runs.read(plan, method=method), out, Bars(), device=device)
+    say_json(made) if as_json else say(f"{made['method']} wrote {out} and {made['record']}")
+
+
+@app.command()
+def verify(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...")],
+    trust: Annotated[Path | None, typer.Option(help="Trust file; yours if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a report directory, PDF, HTML or attestation, and compute the verdict again.
+
+    Exit code 0 valid and trusted, 1 invalid, 3 valid but signer unknown, 4 expired or revoked.
+
+    Example: forget-audit verify audit --trust trust.json
+    """
+    from forget_audit.runs import verify_paths
+
+    code, results = verify_paths(paths, trust)
+    if as_json:
+        say_json(results)
+    else:
+        for result in results:
+            for check in result["checks"]:
+                where = f" {check['file']}" if check["file"] else ""
+                say(f"{check['outcome']:<14}{check['name']}{where}: {check['detail']}")
+            say(f"{result['path']}: {result['summary']}")
+    raise typer.Exit(code)

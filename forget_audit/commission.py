@@ -1,0 +1,190 @@
+"""What is audited, against what and by which rule: fixed before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from forget_audit.architectures import load_weights
+from forget_audit.digests import file_digest
+from forget_audit.errors import ModelError
+from forget_audit.plan import Plan
+from forget_audit.policy import PROFILES, Profile
+from forget_audit.references import Counts, Workshop
+from forget_audit.seeds import generator
+from forget_audit.types import Case, Method, Unlearned
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Facts for the record that no stage computes.
+
+    Args:
+        reference: Opaque reference of the request.
+        received: Day of the request, ISO 8601.
+        basis: Legal basis.
+        controller: Who answers for the model.
+        title: What the data are.
+        label_noise: Share of labels drawn at random.
+        duplicates_dropped: Rows of equal content that were left out.
+        architecture: Name of the architecture.
+        plan: The resolved plan.
+        files: Names and SHA-256 of model files that were handed in, by `unlearned`, `original`.
+    """
+
+    reference: str = "unreferenced"
+    received: str | None = None
+    basis: str = "not stated"
+    controller: str = "not stated"
+    title: str = "arrays in memory"
+    label_noise: float = 0.0
+    duplicates_dropped: int = 0
+    architecture: str = "handed in"
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Commission:
+    """Everything that is fixed before an audit begins.
+
+    Args:
+        case: The rows; its trainer retrains.
+        template: Builds a model of the audited architecture.
+        seed: Root seed.
+        counts: How many models are trained.
+        profile: The rule of the verdict.
+        method: Makes the audited model, if it was not handed in.
+        original: The model it was made from, if it was handed in.
+        unlearned: The audited model or copies, if handed in.
+        attacks: Names of the attacks to run; all if left out.
+        about: Facts for the record that no stage computes.
+        cache: Where trained models are remembered.
+        fresh: Whether to ignore remembered models.
+        workers: Processes for training functions of the user's own.
+    """
+
+    case: Case
+    template: Callable[[], nn.Module]
+    seed: int = 0
+    counts: Counts = field(default_factory=Counts)
+    profile: Profile = PROFILES["standard"]
+    method: Method | None = None
+    original: nn.Module | None = None
+    unlearned: tuple[nn.Module, ...] = ()
+    attacks: tuple[str, ...] | None = None
+    about: About = field(default_factory=About)
+    cache: Path | None = None
+    fresh: bool = False
+    workers: int = 1
+
+
+def from_plan(
+    plan: Plan, *, cache: Path | None = None, fresh: bool = False, workers: int = 1
+) -> Commission:
+    """Return the commission that a checked plan describes.
+
+    Args:
+        plan: The plan.
+        cache: Where trained models are remembered.
+        fresh: Whether to ignore remembered models.
+        workers: Processes for training functions of the user's own.
+
+    Raises:
+        ModelError: If a model file is unsafe or does not fit.
+    """
+    dataset = plan.dataset()
+    case = plan.case(dataset)
+    architecture = plan.architecture(dataset)
+    files = {
+        kind: plan.path(name)
+        for kind in ("original", "unlearned")
+        if (name := getattr(plan.model, kind))
+    }
+    models = {kind: load_weights(architecture.build(), path) for kind, path in files.items()}
+    counts = plan.references.model_dump(exclude={"seed"})
+    received = plan.request.received
+    return Commission(
+        case=case,
+        template=architecture.build,
+        seed=plan.references.seed,
+        counts=Counts(**counts),
+        profile=PROFILES[plan.battery.profile],
+        method=plan.unlearner(),
+        original=models.get("original"),
+        unlearned=(models["unlearned"],) if "unlearned" in models else (),
+        attacks=None if plan.battery.attacks is None else tuple(plan.battery.attacks),
+        about=About(
+            reference=plan.request.reference,
+            received=received.isoformat() if received else None,
+            basis=plan.request.basis,
+            controller=plan.report.controller,
+            title=dataset.title,
+            label_noise=dataset.label_noise,
+            duplicates_dropped=dataset.duplicates_dropped,
+            architecture=plan.model.architecture,
+            plan=plan.as_json(),
+            files={kind: ((path.name, file_digest(path)),) for kind, path in files.items()},
+        ),
+        cache=cache,
+        fresh=fresh,
+        workers=workers,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """The audited model and where it comes from.
+
+    Args:
+        models: The audited model, or independent copies.
+        parents: The models they were made from, if known.
+        unlearned: What the method reported, if the audit ran it.
+        twin: Retrained from the parent's own initialisation, if the audit trained the parent.
+    """
+
+    models: tuple[nn.Module, ...]
+    parents: tuple[nn.Module, ...]
+    unlearned: Unlearned | None
+    twin: nn.Module | None
+
+
+def make_subject(commission: Commission, workshop: Workshop, progress: Progress) -> Subject:
+    """Take the audited model as handed in, or make it with the method of the commission.
+
+    Raises:
+        ModelError: If there is neither a model nor a method.
+    """
+    case, seed = commission.case, commission.seed
+    if commission.unlearned:
+        parents = (commission.original,) if commission.original is not None else ()
+        progress(len(commission.unlearned))
+        return Subject(models=commission.unlearned, parents=parents, unlearned=None, twin=None)
+    if commission.method is None:
+        raise ModelError("nothing to audit: expected an unlearned model or a method, found neither")
+    twin = None
+    if commission.original is not None:
+        parents = (commission.original,)
+    else:
+        everyone = [np.arange(len(case.training))] * commission.counts.copies
+        parents = tuple(workshop.train("parents", case.training, everyone))
+        retained = [np.arange(len(case.retain))]
+        twin = workshop.train("twin", case.retain, retained, seeded_as="parents")[0]
+    results = []
+    for k, parent in enumerate(parents):
+        rng = generator(seed, "unlearning", commission.method.info.name, k)
+        results.append(commission.method.unlearn(parent, case, rng))
+        progress(1)
+    return Subject(
+        models=tuple(result.model for result in results),
+        parents=parents,
+        unlearned=results[0],
+        twin=twin,
+    )

@@ -1,0 +1,48 @@
+"""What people see in a terminal: progress on standard error, answers on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+ANSWERS = Console(highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """Progress bars with time left; nothing at all when standard error is no terminal."""
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar of `total` steps while the body runs; yield a function that moves it on."""
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+        )
+        shown = sys.stderr.isatty()
+        with Progress(*columns, console=ERRORS, transient=True, disable=not shown) as bars:
+            task = bars.add_task(name, total=total)
+            yield lambda steps: bars.advance(task, steps)
+
+
+def say(text: str) -> None:
+    """Write a line of an answer to standard output, without interpreting markup."""
+    ANSWERS.print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error, without interpreting markup."""
+    ERRORS.print(text, markup=False)
+
+
+def say_json(value: Any) -> None:
+    """Write JSON alone to standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

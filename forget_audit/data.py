@@ -1,0 +1,170 @@
+"""A deletion request on a data set: which rows play which role."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from forget_audit.datasets import Dataset
+from forget_audit.errors import CaseError
+from forget_audit.seeds import generator
+from forget_audit.types import Case, Scope, Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which training rows are to be forgotten: exactly one of the three.
+
+    Args:
+        ids: Row ids.
+        random: So many training rows drawn at random.
+        classes: All training rows of these classes.
+    """
+
+    ids: tuple[str, ...] = ()
+    random: int | None = None
+    classes: tuple[int, ...] = ()
+
+    @property
+    def scope(self) -> Scope:
+        """Whether rows or whole classes are forgotten."""
+        return "class" if self.classes else "instance"
+
+
+def prepare(
+    dataset: Dataset,
+    request: Request,
+    *,
+    seed: int,
+    sizes: tuple[int, int, int] | None = None,
+    trainer: Trainer | None = None,
+) -> Case:
+    """Give every row its role.
+
+    Rows are dealt to training, test and auxiliary by `seed`, unless the owner has fixed the
+    split; requested ids are always training rows.
+
+    Args:
+        dataset: All rows.
+        request: Who is to be forgotten.
+        seed: Deals the rows and draws random requests.
+        sizes: Rows to train on, to test on, to keep aside; those of the data set if left out.
+        trainer: The recipe.
+
+    Raises:
+        CaseError: If the request does not fit the data.
+    """
+    _check_request(dataset, request)
+    train, test, auxiliary = _deal(dataset, request, seed, sizes or dataset.sizes)
+    forgotten = _choose(dataset, train, request, seed)
+    names = dataset.rows.ids
+    pick = {
+        "retain": train[~forgotten],
+        "forget": train[forgotten],
+        "test": test,
+        "auxiliary": auxiliary,
+    }
+    others = None
+    if request.scope == "class":
+        inside = np.isin(dataset.rows.y[test], request.classes)
+        pick["test"], others = test[inside], dataset.rows.take(test[~inside])
+    for role in ("retain", "forget", "test"):
+        if not len(pick[role]):
+            raise CaseError(f"no {role} rows are left of {len(names)}; ask for fewer rows")
+    rows = {role: dataset.rows.take(index) for role, index in pick.items()}
+    return Case(
+        name=dataset.name,
+        n_classes=dataset.n_classes,
+        **rows,
+        scope=request.scope,
+        classes=request.classes,
+        others=others,
+        sensitive=dataset.sensitive,
+        trainer=trainer,
+    )
+
+
+def _check_request(dataset: Dataset, request: Request) -> None:
+    given = [bool(request.ids), request.random is not None, bool(request.classes)]
+    if sum(given) != 1:
+        raise CaseError("a request names either ids, a random count or classes")
+    missing = sorted(set(request.classes) - set(np.unique(dataset.rows.y).tolist()))
+    if missing:
+        raise CaseError(
+            f"class {missing[0]} does not exist; {dataset.name} has the classes "
+            f"{', '.join(map(str, np.unique(dataset.rows.y).tolist()))}"
+        )
+    strangers = sorted(set(request.ids) - set(dataset.rows.ids.tolist()))
+    if strangers:
+        raise CaseError(
+            f"{len(strangers)} ids to forget are not in {dataset.name} "
+            f"(first: {', '.join(strangers[:3])})"
+        )
+    if dataset.split is not None and request.ids:
+        held = dataset.rows.ids[dataset.split != "train"]
+        shared = sorted(set(request.ids) & set(held.tolist()))
+        if shared:
+            raise CaseError(
+                f"{len(shared)} ids to forget overlap with rows that were never trained on "
+                f"(first: {', '.join(shared[:3])}); only training rows can be forgotten"
+            )
+
+
+def _deal(
+    dataset: Dataset, request: Request, seed: int, sizes: tuple[int, int, int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    if dataset.split is not None:
+        places = [np.flatnonzero(dataset.split == r) for r in ("train", "test", "auxiliary")]
+        return places[0], places[1], places[2]
+    order = generator(seed, "split").permutation(len(dataset.rows))
+    asked = np.isin(dataset.rows.ids[order], np.array(request.ids, dtype=np.str_))
+    order = np.concatenate([order[asked], order[~asked]])
+    n_train, n_test, n_auxiliary = sizes
+    if n_train + n_test > len(order):
+        raise CaseError(
+            f"{dataset.name} has {len(order)} rows, which does not reach for {n_train} training "
+            f"and {n_test} test rows"
+        )
+    if asked.sum() > n_train:
+        raise CaseError(f"{int(asked.sum())} ids to forget, but only {n_train} training rows")
+    train = np.sort(order[:n_train])
+    test = np.sort(order[n_train : n_train + n_test])
+    auxiliary = np.sort(order[n_train + n_test : n_train + n_test + n_auxiliary])
+    return train, test, auxiliary
+
+
+def _choose(
+    dataset: Dataset, train: npt.NDArray[np.int64], request: Request, seed: int
+) -> npt.NDArray[np.bool_]:
+    if request.classes:
+        return np.isin(dataset.rows.y[train], request.classes)
+    if request.random is None:
+        return np.isin(dataset.rows.ids[train], request.ids)
+    if not 0 < request.random < len(train):
+        raise CaseError(
+            f"cannot forget {request.random} of {len(train)} training rows; ask for 1 to "
+            f"{len(train) - 1}"
+        )
+    chosen = generator(seed, "request").choice(len(train), request.random, replace=False)
+    return np.isin(np.arange(len(train)), chosen)
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """Read row ids: one a line, or the column `id` of a csv file.
+
+    Raises:
+        CaseError: If there is none, or one occurs twice.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.reader(file) if line]
+    column = lines[0].index("id") if lines and "id" in lines[0] else 0
+    start = 1 if lines and "id" in lines[0] else 0
+    ids = [line[column].strip() for line in lines[start:] if len(line) > column]
+    if not ids:
+        raise CaseError(f"{path.name} holds no ids; expected one a line, or a column called id")
+    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    if twice:
+        raise CaseError(f"{path.name} lists {twice[0]!r} twice")
+    return tuple(ids)

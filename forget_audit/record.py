@@ -1,0 +1,279 @@
+"""Compiles the evidence: every fact and number of an audit as plain JSON, ready to be signed."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256 as _sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import nn
+
+import forget_audit
+from forget_audit import registry
+from forget_audit.architectures import safetensors_bytes
+from forget_audit.commission import About, Commission, Subject
+from forget_audit.digests import (
+    arrays_digest,
+    canonical_json,
+    merkle_root,
+    plain,
+    pseudonyms,
+    sha256,
+    sources_digest,
+)
+from forget_audit.policy import Profile, Weighed
+from forget_audit.references import References
+from forget_audit.scoretable import weighed_json
+from forget_audit.targets import Target, weights_digest
+from forget_audit.training import RecipeTrainer
+from forget_audit.types import AttackResult, Case, Json, Pool, Trainer
+
+SCHEMA = "forget-audit/evidence/1"
+LIBRARIES = ("numpy", "scipy", "statsmodels", "scikit-learn", "xgboost", "torch", "safetensors")
+
+
+def pool_of(references: References, parents: Sequence[nn.Module], twin: nn.Module | None) -> Pool:
+    """Return the pool for attacks, with the parent of the first audited model."""
+    return dataclasses.replace(
+        references.pool,
+        parent=Target(parents[0]) if parents else None,
+        twin=Target(twin) if twin is not None else None,
+    )
+
+
+def compile_evidence(
+    commission: Commission,
+    subject: Subject,
+    weighed: Weighed,
+    attacks: Sequence[AttackResult],
+    *,
+    scores: bytes,
+    secret: bytes,
+    timings: Mapping[str, float],
+) -> Json:
+    """Return the evidence of a finished audit as plain JSON."""
+    case, about = commission.case, commission.about
+    issued = datetime.now(UTC)
+    mark = _sha256(secret + scores).hexdigest()[:6].upper()
+    evidence = {
+        "schema": SCHEMA,
+        "report": {
+            "id": f"FA-{issued:%Y%m%d}-{mark}",
+            "issued": issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "status": "issued",
+            "classification": "restricted",
+            "controller": about.controller,
+            "supersedes": None,
+            "key": "unattended",
+        },
+        "tool": {
+            "name": "forget-audit",
+            "version": forget_audit.__version__,
+            "source_digest": sources_digest(Path(forget_audit.__file__).parent),
+        },
+        "plan": about.plan,
+        "request": {
+            "reference": about.reference,
+            "received": about.received,
+            "scope": case.scope,
+            "classes": case.classes,
+            "basis": about.basis,
+        },
+        "data": _data(case, about, secret),
+        "model": _model(commission, subject),
+        "method": _method(commission, subject),
+        "training": _training(case.trainer),
+        "counts": _counts(commission, case, len(subject.models)),
+        "battery": _battery(commission.profile, len(subject.models)),
+        **weighed_json(weighed),
+        "attacks": [_attack(result) for result in attacks],
+        "seeds": {
+            "root": commission.seed,
+            "commitment": sha256(canonical_json([str(commission.seed), about.plan])),
+        },
+        "digests": {
+            "scores": sha256(scores),
+            "plan": sha256(canonical_json(about.plan)),
+            "case": case_digest(case),
+        },
+        "environment": _environment(),
+        "timings": dict(timings),
+        "duration_s": timings["total"],
+        "retention": _retention(commission),
+        "limits": _limits(commission),
+        "obligations": [],
+    }
+    result: Json = plain(evidence)
+    return result
+
+
+def case_digest(case: Case) -> str:
+    """Return a SHA-256 over all rows of the case by role."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for role, rows in case.roles().items():
+        arrays |= {f"{role}.x": rows.x, f"{role}.y": rows.y, f"{role}.ids": rows.ids}
+    return arrays_digest(arrays)
+
+
+def _data(case: Case, about: About, secret: bytes) -> dict[str, Any]:
+    leaves = sorted(pseudonyms(case.forget.ids, secret).tolist())
+    return {
+        "source": case.name,
+        "title": about.title,
+        "digest": case_digest(case),
+        "forget_commitment": merkle_root([leaf.encode() for leaf in leaves]),
+        "n_classes": case.n_classes,
+        "shape": case.retain.x.shape[1:],
+        "label_noise": about.label_noise,
+        "duplicates_dropped": about.duplicates_dropped,
+        "duplicates": "rows of equal content stand in one role only; near-duplicates were not "
+        "looked for",
+    }
+
+
+def _model(commission: Commission, subject: Subject) -> dict[str, Any]:
+    files = commission.about.files
+
+    def entries(kind: str, models: Sequence[nn.Module], default: str) -> list[dict[str, str]]:
+        handed = files.get(kind, ())
+        rows = []
+        for k, model in enumerate(models):
+            stem = default if len(models) == 1 else f"{default}-{k + 1}"
+            name, digest = f"{stem}.safetensors", sha256(safetensors_bytes(model))
+            made_by = "the audit"
+            if k < len(handed):
+                (name, digest), made_by = handed[k], "handed in"
+            elif getattr(commission, kind):
+                made_by = "handed in"
+            rows.append(
+                {
+                    "name": name,
+                    "sha256": digest,
+                    "weights_sha256": weights_digest(model),
+                    "made_by": made_by,
+                }
+            )
+        return rows
+
+    parents = entries("original", subject.parents, "original")
+    return {
+        "architecture": commission.about.architecture,
+        "parameters": sum(p.numel() for p in subject.models[0].parameters()),
+        "audited": entries("unlearned", subject.models, "unlearned"),
+        "original": parents[0] if parents else None,
+    }
+
+
+def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
+    method = commission.method
+    if method is None or subject.unlearned is None:
+        return None
+    info = method.info
+    parameters = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}  # type: ignore[arg-type]
+    return {
+        "name": info.name,
+        "title": info.title,
+        "paper": info.paper,
+        "guarantee": info.guarantee,
+        "summary": info.summary,
+        "parameters": parameters,
+        "report": subject.unlearned.report,
+    }
+
+
+def _training(trainer: Trainer | None) -> dict[str, Any]:
+    if isinstance(trainer, RecipeTrainer):
+        return dataclasses.asdict(trainer.recipe)
+    kind = trainer if inspect.isroutine(trainer) else type(trainer)
+    return {"function": f"{kind.__module__}:{kind.__qualname__}"}
+
+
+def _counts(commission: Commission, case: Case, copies: int) -> dict[str, int]:
+    roles = {role: len(rows) for role, rows in case.roles().items()}
+    return {
+        **{"others": 0, **roles},
+        "retrained": commission.counts.retrained,
+        "originals": commission.counts.originals,
+        "identity": commission.counts.identity,
+        "shadows": commission.counts.shadows,
+        "copies": copies,
+    }
+
+
+def _battery(profile: Profile, copies: int) -> dict[str, Any]:
+    return {
+        "profile": profile.name,
+        "profile_digest": profile.digest(),
+        "settings": dataclasses.asdict(profile),
+        "claim": "algorithm" if copies >= profile.copies else "artifact",
+        "access": "black-box answers with the training recipe",
+        "required": ["rho_p"],
+    }
+
+
+def _attack(result: AttackResult) -> dict[str, Any]:
+    info = registry.get_attack(result.name).info
+    return {
+        **dataclasses.asdict(info),
+        **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)},
+    }
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def _retention(commission: Commission) -> list[dict[str, str]]:
+    models = "kept in the cache of the audit" if commission.cache else "not kept"
+    return [
+        {
+            "what": "original and shadow models, of which the originals saw the forgotten rows",
+            "where": models,
+            "until": "deleted by hand, together with the cache",
+            "fate": "needed only to repeat the audit without training again",
+        },
+        {
+            "what": "scores by row under pseudonyms",
+            "where": "scores.npz beside the report",
+            "until": "the report itself is deleted",
+            "fate": "needed to compute the verdict again",
+        },
+        {
+            "what": "secret of the pseudonyms",
+            "where": "kept apart from the report" if commission.cache else "not kept",
+            "until": "deleted by hand, together with the cache",
+            "fate": "without it the pseudonyms cannot be linked to people",
+        },
+    ]
+
+
+def _limits(commission: Commission) -> list[dict[str, str]]:
+    limits = {
+        "NOT_PROOF": "The audit bounds measurable influence. It cannot prove that nothing is left.",
+        "THIS_MODEL": "It speaks of the audited file alone. Copies, checkpoints, caches, backups "
+        "and models derived from it are not covered.",
+        "LISTED_ATTACKS": "Other attacks, or other access to the model, may find more.",
+        "COPIED_ANSWERS": "A provider who answers for the forgotten rows with the output of a "
+        "retrained model cannot be caught from answers alone.",
+        "TRUSTED_DATA": "Rows, labels and recipe are taken as handed in. If forgotten rows have "
+        "near-duplicates among the retained ones, a retrained model remembers those.",
+        "SMALL_SHARE": "A leftover smaller than the margin passes; which rows it sits on matters.",
+    }
+    if commission.about.label_noise:
+        share = f"{100 * commission.about.label_noise:g} %"
+        limits["LABEL_NOISE"] = f"{share} of the labels were drawn at random on purpose."
+    return [{"code": code, "text": text} for code, text in limits.items()]

@@ -1,0 +1,96 @@
+"""Attacks and methods by name: one decorator each, filled by walking the rooms.
+
+A new attack is one file in `attacks/` with the decorator `@attack`; nothing else is edited.
+Third parties register the same way through the entry-point groups `forget_audit.attacks` and
+`forget_audit.methods`.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Literal, TypeVar
+
+from forget_audit.errors import UnknownName
+from forget_audit.types import Attack, Method
+
+Room = Literal["attacks", "methods"]
+AttackClass = TypeVar("AttackClass", bound=type[Attack])
+MethodClass = TypeVar("MethodClass", bound=type[Method])
+
+_attacks: dict[str, type[Attack]] = {}
+_methods: dict[str, type[Method]] = {}
+_loaded: set[Room] = set()
+
+
+def attack(cls: AttackClass) -> AttackClass:
+    """Register an attack under `cls.info.name`."""
+    if cls.info.name in _attacks:
+        raise ValueError(f"two attacks are called {cls.info.name!r}")
+    _attacks[cls.info.name] = cls
+    return cls
+
+
+def method(cls: MethodClass) -> MethodClass:
+    """Register an unlearning method under `cls.info.name`."""
+    if cls.info.name in _methods:
+        raise ValueError(f"two methods are called {cls.info.name!r}")
+    _methods[cls.info.name] = cls
+    return cls
+
+
+def attacks() -> Mapping[str, type[Attack]]:
+    """Return all attacks by name, sorted."""
+    _load("attacks")
+    return MappingProxyType(dict(sorted(_attacks.items())))
+
+
+def methods() -> Mapping[str, type[Method]]:
+    """Return all unlearning methods by name, sorted."""
+    _load("methods")
+    return MappingProxyType(dict(sorted(_methods.items())))
+
+
+def get_attack(name: str) -> type[Attack]:
+    """Return the attack called `name`.
+
+    Raises:
+        UnknownName: With the nearest name.
+    """
+    found = attacks()
+    if name not in found:
+        raise UnknownName(unknown("attack", name, found))
+    return found[name]
+
+
+def get_method(name: str) -> type[Method]:
+    """Return the unlearning method called `name`.
+
+    Raises:
+        UnknownName: With the nearest name.
+    """
+    found = methods()
+    if name not in found:
+        raise UnknownName(unknown("method", name, found))
+    return found[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that `name` is no known `kind`, with the nearest name and all that there are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"
+
+
+def _load(room: Room) -> None:
+    if room in _loaded:
+        return
+    package = importlib.import_module(f"forget_audit.{room}")
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"forget_audit.{room}.{module}")
+    for entry in sorted(entry_points(group=f"forget_audit.{room}"), key=lambda e: e.name):
+        entry.load()
+    _loaded.add(room)

@@ -1,0 +1,276 @@
+"""Pure statistics: row scores, exact intervals, ROC at low false positive rates, exact tests.
+
+Nothing here knows what a model is. Probabilities and logits never share a variable.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from scipy import special, stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from forget_audit.types import Floats, Labels
+
+PHI_LIMIT = 30.0
+LOSS_LIMIT = 400.0
+PRIOR_DF = 4.0
+MOST_PERMUTATIONS = 100_000
+DRAWN_PERMUTATIONS = 9_999
+
+
+def log_odds(logits: Floats, labels: Labels) -> Floats:
+    """Return `log p_y - log(1 - p_y)` `(..., n)` of logits `(..., n, classes)`.
+
+    Computed from logits, where it does not saturate, and clipped to +-30. Log-probabilities
+    are accepted too. Carlini et al. (2022), arXiv:2112.03570, call it logit scaling.
+    """
+    index = np.broadcast_to(labels[..., None], (*logits.shape[:-1], 1))
+    own = np.take_along_axis(logits, index, axis=-1)[..., 0]
+    rest = logits.astype(np.float64, copy=True)
+    np.put_along_axis(rest, index, -np.inf, axis=-1)
+    phi = own - special.logsumexp(rest, axis=-1)
+    return np.asarray(np.clip(phi, -PHI_LIMIT, PHI_LIMIT), dtype=np.float64)
+
+
+def label_probability(phi: Floats) -> Floats:
+    """Return the probability of the label that belongs to log-odds `phi`."""
+    return np.asarray(special.expit(phi), dtype=np.float64)
+
+
+def cross_entropy(logits: Floats, labels: Labels) -> Floats:
+    """Return the loss `-log p_y` `(..., n)` in nats, clipped to [0, 400]."""
+    index = np.broadcast_to(labels[..., None], (*logits.shape[:-1], 1))
+    log_p = special.log_softmax(logits.astype(np.float64), axis=-1)
+    loss = -np.take_along_axis(log_p, index, axis=-1)[..., 0]
+    return np.asarray(np.clip(loss, 0.0, LOSS_LIMIT), dtype=np.float64)
+
+
+def probabilities(logits: Floats) -> Floats:
+    """Return the softmax over the last axis."""
+    return np.asarray(special.softmax(logits.astype(np.float64), axis=-1), dtype=np.float64)
+
+
+def entropy(p: Floats) -> Floats:
+    """Return the Shannon entropy over the last axis, in nats."""
+    return np.asarray(np.sum(special.entr(p), axis=-1), dtype=np.float64)
+
+
+def jensen_shannon(p: Floats, q: Floats) -> Floats:
+    """Return the Jensen-Shannon divergence over the last axis, in bits: 0 equal, 1 disjoint."""
+    middle = (p + q) / 2
+    nats = np.sum(special.rel_entr(p, middle) + special.rel_entr(q, middle), axis=-1) / 2
+    return np.asarray(np.maximum(nats, 0.0) / np.log(2), dtype=np.float64)
+
+
+def bits_of_success(p: float) -> float:
+    """Return the information `1 - H(p)` in bits of a binary guess that succeeds at rate `p`.
+
+    Below one half counts as much as above it: whoever is wrong that often flips the answer.
+    """
+    return float(1.0 - np.sum(special.entr([p, 1.0 - p])) / np.log(2))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Null:
+    """What models that never saw a row say about it.
+
+    Args:
+        mean: Mean over reference models `(n,)`.
+        sd: Standard deviation `(n,)`, shrunk towards the common one.
+    """
+
+    mean: Floats
+    sd: Floats
+
+    def z(self, scores: Floats) -> Floats:
+        """Return `scores` in standard deviations from the mean."""
+        return np.asarray((scores - self.mean) / self.sd)
+
+
+def calibrate(reference: Floats) -> Null:
+    """Return mean and shrunk spread of `reference` `(models, n)` at each row.
+
+    The variance is `(v s^2 + 4 s0^2) / (v + 4)` with `v` degrees of freedom and the mean
+    variance `s0^2` over rows, so that few reference models give usable spreads.
+
+    Raises:
+        ValueError: With fewer than two reference models.
+    """
+    if len(reference) < 2:
+        raise ValueError(f"expected at least two reference models, found {len(reference)}")
+    df = len(reference) - 1
+    variance = np.var(reference, axis=0, ddof=1)
+    shrunk = (df * variance + PRIOR_DF * np.mean(variance)) / (df + PRIOR_DF)
+    return Null(mean=np.mean(reference, axis=0), sd=np.sqrt(np.maximum(shrunk, 1e-24)))
+
+
+def remove_difficulty(z: Floats, null: Null, control: slice) -> Floats:
+    """Return `z` less what its difficulty explains, learnt on the `control` rows.
+
+    Longer or shorter training moves hard and easy rows differently, which is no trace of
+    anybody. A cubic in the null mean and the log spread, fitted on never-trained rows (ridge
+    1e-3 on standardised columns), is taken off all rows.
+
+    Args:
+        z: Calibrated scores `(n,)` of one model.
+        null: Its null.
+        control: The never-trained rows among the `n`.
+    """
+    mean, log_sd = null.mean, np.log(null.sd)
+    basis = np.stack([mean, mean**2, mean**3, log_sd], axis=1)
+    centre = basis[control].mean(axis=0)
+    spread = basis[control].std(axis=0)
+    basis = (basis - centre) / np.where(spread > 1e-12, spread, 1.0)
+    design = np.column_stack([np.ones(len(z)), basis])
+    fit_rows = design[control]
+    penalty = 1e-3 * len(fit_rows) * np.diag([0.0, 1.0, 1.0, 1.0, 1.0])
+    weights = np.linalg.solve(fit_rows.T @ fit_rows + penalty, fit_rows.T @ z[control])
+    return np.asarray(z - design @ weights)
+
+
+def auc(forget: Floats, control: Floats) -> float:
+    """Return the share of pairs in which the forget row scores higher, ties counting one half."""
+    ranks = stats.rankdata(np.concatenate([forget, control]))
+    n_f, n_c = len(forget), len(control)
+    return float((ranks[:n_f].sum() - n_f * (n_f + 1) / 2) / (n_f * n_c))
+
+
+def auc_interval(forget: Floats, control: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of the AUC over rows by DeLong et al. (1988), doi:10.2307/2531595.
+
+    On the logit scale, where it stays inside 0 and 1; at 0 or 1 it is the exact binomial bound
+    of the smaller group.
+    """
+    n_f, n_c = len(forget), len(control)
+    value = auc(forget, control)
+    if value in (0.0, 1.0):
+        k = min(n_f, n_c)
+        low, high = binomial_interval(round(value * k), k, level)
+        return low, high
+    combined = stats.rankdata(np.concatenate([forget, control]))
+    placement_f = (combined[:n_f] - stats.rankdata(forget)) / n_c
+    placement_c = 1 - (combined[n_f:] - stats.rankdata(control)) / n_f
+    variance = np.var(placement_f, ddof=1) / n_f + np.var(placement_c, ddof=1) / n_c
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance) / (value * (1 - value))
+    middle = special.logit(value)
+    return float(special.expit(middle - half)), float(special.expit(middle + half))
+
+
+def binomial_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of Clopper and Pearson for `k` successes of `n`."""
+    low, high = proportion_confint(k, n, alpha=1 - level, method="beta")
+    return float(low), float(high)
+
+
+def true_positives_at(forget: Floats, control: Floats, fpr: float) -> tuple[int, int] | None:
+    """Return true and false positives at the loosest threshold that keeps `FP <= fpr n`.
+
+    A forget row counts when it scores above the strictest control score that must be excluded.
+    Returns nothing if the control rows cannot resolve `fpr`, that is if `n fpr < 1`.
+    """
+    allowed = int(np.floor(fpr * len(control) + 1e-9))
+    if allowed < 1:
+        return None
+    threshold = np.sort(control)[::-1][allowed]
+    return int(np.sum(forget > threshold)), int(np.sum(control > threshold))
+
+
+def balanced_accuracy(forget: Floats, control: Floats, threshold: float) -> float:
+    """Return the mean of the shares of forget rows at or above and control rows below."""
+    return float((np.mean(forget >= threshold) + np.mean(control < threshold)) / 2)
+
+
+def roc(forget: Floats, control: Floats) -> tuple[Floats, Floats]:
+    """Return false and true positive rates at all thresholds, from (0, 0) to (1, 1)."""
+    order = np.argsort(-np.concatenate([forget, control]), kind="stable")
+    scores = np.concatenate([forget, control])[order]
+    member = (order < len(forget)).astype(np.float64)
+    last = np.append(np.diff(scores) != 0, True)
+    tpr = np.concatenate([[0.0], np.cumsum(member)[last] / len(forget)])
+    fpr = np.concatenate([[0.0], np.cumsum(1 - member)[last] / len(control)])
+    return fpr, tpr
+
+
+def rank_p_value(value: float, reference: Floats) -> float:
+    """Return the two-sided rank p-value of `value` among `reference`; never zero."""
+    r = len(reference)
+    above = int(np.sum(reference >= value))
+    below = int(np.sum(reference <= value))
+    return min(1.0, 2 * (1 + min(above, below)) / (r + 1))
+
+
+def max_t(members: Floats) -> Floats:
+    """Return `max_j |s_j - mean of the others| / sd of the others` for each pool member.
+
+    Args:
+        members: Statistics `(models, statistics)`, each model treated alike.
+    """
+    return np.asarray(np.max(np.abs(studentise(members)), axis=1))
+
+
+def studentise(members: Floats) -> Floats:
+    """Return each entry's distance from the mean of the other rows in their sd.
+
+    A column without any spread gives zeros; an entry that alone differs gives infinity.
+    """
+    n = len(members)
+    total, squares = members.sum(axis=0), (members**2).sum(axis=0)
+    mean = (total - members) / (n - 1)
+    variance = np.maximum((squares - members**2) / (n - 1) - mean**2, 0.0) * (n - 1) / (n - 2)
+    difference = members - mean
+    scale = np.sqrt(variance)
+    tiny = scale <= 1e-10 * (1 + np.abs(mean))
+    same = np.abs(difference) <= 1e-10 * (1 + np.abs(mean))
+    quotient = difference / np.where(tiny, 1.0, scale)
+    return np.asarray(np.where(tiny, np.where(same, 0.0, np.sign(difference) * np.inf), quotient))
+
+
+def max_t_p_value(reference: Floats, audited: Floats, rng: np.random.Generator) -> float:
+    """Return the exact p-value that the audited models are further reference models.
+
+    One audited model is compared with every pool member in turn; several by permuting the
+    labels (all ways up to 100,000, otherwise 9,999 drawn). The maximum over statistics absorbs
+    multiplicity and correlation: Westfall and Young (1993); the p-value is never zero: Phipson
+    and Smyth (2010), doi:10.2202/1544-6115.1585.
+
+    Args:
+        reference: Leave-one-out statistics `(R, J)` of the retrained models.
+        audited: The same `(M, J)` of the audited model or copies.
+        rng: Draws permutations when there are too many.
+    """
+    pool = np.concatenate([reference, audited])
+    r, m = len(reference), len(audited)
+    if m == 1:
+        t = max_t(pool)
+        return float((1 + np.sum(t[:r] >= t[r])) / (r + 1))
+    observed = _group_t(pool, np.arange(r, r + m))
+    if comb(r + m, m) <= MOST_PERMUTATIONS:
+        every = [_group_t(pool, np.array(group)) for group in combinations(range(r + m), m)]
+        return float(np.mean(np.array(every) >= observed - 1e-12))
+    drawn = [_group_t(pool, rng.permutation(r + m)[:m]) for _ in range(DRAWN_PERMUTATIONS)]
+    return float((1 + np.sum(np.array(drawn) >= observed - 1e-12)) / (DRAWN_PERMUTATIONS + 1))
+
+
+def _group_t(pool: Floats, group: np.ndarray) -> float:
+    inside = np.zeros(len(pool), dtype=bool)
+    inside[group] = True
+    a, b = pool[inside], pool[~inside]
+    df = len(pool) - 2
+    pooled = (a.var(axis=0) * len(a) + b.var(axis=0) * len(b)) / df
+    scale = np.sqrt(pooled * (1 / len(a) + 1 / len(b)))
+    gap = np.abs(a.mean(axis=0) - b.mean(axis=0))
+    return float(np.max(gap / np.where(scale > 1e-12, scale, np.inf)))
+
+
+def holm(p_values: Sequence[float]) -> Floats:
+    """Return p-values adjusted by Holm (1979) for testing all of them."""
+    return np.asarray(multipletests(p_values, method="holm")[1], dtype=np.float64)
+
+
+def log_odds_of_count(k: float, n: float) -> float:
+    """Return the log-odds of `k` of `n` with one half added to both counts."""
+    return float(np.log((k + 0.5) / (n - k + 0.5)))

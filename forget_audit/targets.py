@@ -1,0 +1,138 @@
+"""The only place that knows what a framework is: a model seen through a declared access.
+
+A target owns evaluation mode, device and batching, so that no attack can forget them.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import nn
+
+from forget_audit.digests import arrays_digest
+from forget_audit.errors import AccessError, ModelError
+from forget_audit.types import ACCESS_ORDER, Access, Floats, Labels, Rows
+
+
+class Target:
+    """A trained classifier that answers no more than its declared access.
+
+    Logits are computed in evaluation mode, returned as float64, and remembered for each `Rows`
+    object. The model is never changed: its mode is restored after every query.
+
+    Args:
+        model: Maps `(n, ...)` float32 features to `(n, n_classes)` logits.
+        access: `label`, `score`, `gradient` or `weights`, each including those before it.
+        batch_size: Rows in one forward pass.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, access: Access = "weights", batch_size: int = 2048
+    ) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._logits: WeakKeyDictionary[Rows, Floats] = WeakKeyDictionary()
+        self.access = access
+
+    def restricted(self, access: Access) -> "Target":
+        """Return a view of the same model that answers at most `access`."""
+        view = Target(self._model, access=access, batch_size=self._batch_size)
+        view._logits = self._logits
+        return view
+
+    def labels(self, rows: Rows) -> Labels:
+        """Return the predicted classes `(n,)`."""
+        return np.asarray(np.argmax(self._forward(rows), axis=1), dtype=np.int64)
+
+    def logits(self, rows: Rows) -> Floats:
+        """Return the logits `(n, n_classes)`, float64, read-only.
+
+        Raises:
+            AccessError: Below access `score`.
+            ModelError: If the model returns something else or numbers that are not finite.
+        """
+        self._require("score", "logits")
+        return self._forward(rows)
+
+    def model_copy(self) -> nn.Module:
+        """Return an independent copy of the model, to be changed at will.
+
+        Raises:
+            AccessError: Below access `weights`.
+        """
+        self._require("weights", "a copy of the model")
+        return copy.deepcopy(self._model)
+
+    def weights(self) -> Mapping[str, Floats]:
+        """Return parameters and buffers by name, float64.
+
+        Raises:
+            AccessError: Below access `weights`.
+        """
+        self._require("weights", "weights")
+        return {
+            name: tensor.detach().cpu().numpy().astype(np.float64)
+            for name, tensor in self._model.state_dict().items()
+        }
+
+    def parameter_names(self) -> tuple[str, ...]:
+        """Return the names of the parameters, without buffers, in order of definition."""
+        self._require("weights", "parameter names")
+        return tuple(name for name, _ in self._model.named_parameters())
+
+    def digest(self) -> str:
+        """Return a SHA-256 over names, types, shapes and bytes of all weights and buffers."""
+        return weights_digest(self._model)
+
+    def accuracy(self, rows: Rows) -> float:
+        """Return the share of `rows` that is classified as labelled."""
+        return float(np.mean(self.labels(rows) == rows.y))
+
+    def _require(self, access: Access, what: str) -> None:
+        if ACCESS_ORDER.index(self.access) < ACCESS_ORDER.index(access):
+            raise AccessError(f"{what} needs access {access!r}, this target allows {self.access!r}")
+
+    def _forward(self, rows: Rows) -> Floats:
+        if rows not in self._logits:
+            parts = []
+            with evaluating(self._model), torch.no_grad():
+                device = device_of(self._model)
+                for start in range(0, len(rows), self._batch_size):
+                    x = torch.tensor(rows.x[start : start + self._batch_size], device=device)
+                    parts.append(self._model(x).double().cpu().numpy())
+            logits = np.concatenate(parts) if parts else np.zeros((0, 1))
+            if logits.ndim != 2 or len(logits) != len(rows):
+                raise ModelError(
+                    f"expected logits of shape ({len(rows)}, classes), found {logits.shape}"
+                )
+            if not np.all(np.isfinite(logits)):
+                raise ModelError("the model returned logits that are not finite")
+            logits.flags.writeable = False
+            self._logits[rows] = logits
+        return self._logits[rows]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter, or the CPU if there is none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return a SHA-256 over all weights and buffers, whatever file they were saved in."""
+    state = {name: t.detach().cpu().numpy() for name, t in model.state_dict().items()}
+    return arrays_digest(state)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every part of `model` into evaluation mode for the body, then back as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

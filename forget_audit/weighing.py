@@ -1,0 +1,268 @@
+"""Scores to evidence: the audited model's statistics beside the retrained models', with intervals.
+
+The difference tests and the equivalence intervals stand here; what follows from them is
+decided in `policy`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as distributions
+
+from forget_audit import stats, yardstick
+from forget_audit.seeds import generator
+from forget_audit.types import Floats, Scope
+from forget_audit.yardstick import Derived, Measured, Outputs
+
+ROW_ERROR = "rho_p"
+Group = Literal["retrained", "originals", "audited", "identity"]
+GROUPS: tuple[Group, ...] = ("retrained", "originals", "audited", "identity")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Models:
+    """The groups of models of one audit, all on the same forget and control rows.
+
+    Args:
+        retrained: References, trained without the forget rows.
+        originals: Trained by the audit with the forget rows.
+        audited: The audited model, or several independent copies of it.
+        identity: Retrained through the same pipeline, to be found indistinguishable.
+    """
+
+    retrained: Outputs
+    originals: Outputs
+    audited: Outputs
+    identity: Outputs
+
+    @cached_property
+    def derived(self) -> Derived:
+        """Row scores of all models, in the order of the groups above."""
+        groups = (self.retrained, self.originals, self.audited, self.identity)
+        return Derived.of(Outputs.concat(*groups))
+
+    def positions(self, group: Group) -> npt.NDArray[np.int64]:
+        """Return where in `derived` the models of `group` stand."""
+        start = 0
+        for name in GROUPS:
+            size = len(getattr(self, name))
+            if name == group:
+                return np.arange(start, start + size)
+            start += size
+        raise ValueError(f"no group is called {group!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """One statistic, audited against retrained.
+
+    Args:
+        name: Of the statistic.
+        audited: Values of the audited models `(M,)`.
+        reference: Leave-one-out values of the retrained models `(R,)`.
+        standard_error: Of the difference of means.
+        df: Degrees of freedom of its t distribution.
+    """
+
+    name: str
+    audited: Floats
+    reference: Floats
+    standard_error: float
+    df: float
+
+    @property
+    def difference(self) -> float:
+        """Mean of the audited models less mean of the retrained ones."""
+        return float(self.audited.mean() - self.reference.mean())
+
+    def half_width(self, alpha: float) -> float:
+        """Half the width of the interval whose two one-sided levels are `alpha` each."""
+        return float(distributions.t.isf(alpha, self.df)) * self.standard_error
+
+    def p_value(self) -> float:
+        """Two-sided p-value of no difference, by the t distribution."""
+        if self.standard_error == 0.0:
+            return 1.0 if self.difference == 0.0 else 0.0
+        return float(2 * distributions.t.sf(abs(self.difference) / self.standard_error, self.df))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Family:
+    """Statistics that are tested together.
+
+    Args:
+        comparisons: One a statistic.
+        p_value: Exact p-value that the audited models are further retrained models.
+        leader: Name of the statistic in which the audited model stands out most.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    p_value: float
+    leader: str
+
+    @cached_property
+    def holm(self) -> tuple[float, ...]:
+        """Holm-adjusted p-value of each statistic."""
+        return tuple(stats.holm([c.p_value() for c in self.comparisons]).tolist())
+
+    def of(self, name: str) -> Comparison:
+        """Return the comparison called `name`."""
+        return next(c for c in self.comparisons if c.name == name)
+
+
+def standard_error(audited: Floats, reference: Floats) -> tuple[float, float]:
+    """Return the standard error of the difference of means, and its degrees of freedom.
+
+    One audited model is given the spread of the retrained ones, so that the interval holds for
+    the next draw of its seed too. Several copies use the pooled spread, or Welch's if the two
+    spreads differ more than threefold.
+    """
+    m, r = len(audited), len(reference)
+    spread = float(np.std(reference, ddof=1))
+    if m == 1:
+        return spread * np.sqrt(1 + 1 / r), r - 1
+    own = float(np.std(audited, ddof=1))
+    if max(own, spread) > 3 * min(own, spread):
+        a, b = own**2 / m, spread**2 / r
+        total = a + b
+        return float(np.sqrt(total)), total**2 / (a**2 / (m - 1) + b**2 / (r - 1))
+    pooled = ((m - 1) * own**2 + (r - 1) * spread**2) / (m + r - 2)
+    return float(np.sqrt(pooled * (1 / m + 1 / r))), m + r - 2
+
+
+def family_names(measured: Measured, scope: Scope) -> tuple[str, ...]:
+    """Return the privacy statistics that could be computed for this scope and size."""
+    names = yardstick.INSTANCE_FAMILY if scope == "instance" else yardstick.CLASS_FAMILY
+    return tuple(name for name in names if name in measured.values)
+
+
+def compare(measured: Sequence[Measured], n_audited: int, names: Sequence[str]) -> Family:
+    """Test a family of statistics over a pool whose last `n_audited` members are audited."""
+    table = np.array([[m.values[name] for name in names] for m in measured])
+    reference, audited = table[:-n_audited], table[-n_audited:]
+    comparisons = []
+    for j, name in enumerate(names):
+        error, df = standard_error(audited[:, j], reference[:, j])
+        if name == ROW_ERROR:
+            rows = float(np.mean([m.row_error for m in measured[-n_audited:]]))
+            error = max(error, rows)
+        comparisons.append(
+            Comparison(
+                name=name,
+                audited=audited[:, j],
+                reference=reference[:, j],
+                standard_error=error,
+                df=df,
+            )
+        )
+    p_value = stats.max_t_p_value(reference, audited, generator(0, "permutation"))
+    distances = np.abs(stats.studentise(np.vstack([reference, audited.mean(axis=0)]))[-1])
+    return Family(
+        comparisons=tuple(comparisons),
+        p_value=p_value,
+        leader=names[int(np.argmax(distances))],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """What the references and the originals alone can show, before the audited model is seen.
+
+    Args:
+        effect: Residual influence of each original `(K,)`.
+        effect_low: Lower 95 % bound of their mean difference from the retrained models.
+        p_value: Exact p-value that the first original is a further retrained model.
+        n_eff: Number of forget rows that carry the evidence.
+        reference: Leave-one-out residual influence of the retrained models `(R,)`.
+        standard_error: Of one audited model's difference, as expected from the references.
+        df: Degrees of freedom.
+        n_statistics: Size of the family.
+        identity: Exact p-value of each identity model.
+    """
+
+    effect: Floats
+    effect_low: float
+    p_value: float
+    n_eff: float
+    reference: Floats
+    standard_error: float
+    df: float
+    n_statistics: int
+    identity: tuple[float, ...]
+
+    def pass_probability(self, margin: float, alpha: float) -> float:
+        """Probability that a truly retrained model is shown equivalent at `margin`."""
+        half = float(distributions.t.isf(alpha, self.df)) * self.standard_error
+        if half >= margin:
+            return 0.0
+        quantile = (margin - half) / self.standard_error
+        return float(2 * distributions.norm.cdf(quantile) - 1)
+
+    def detectable(self, alpha: float) -> float:
+        """Smallest residual influence that is told from none with probability .8."""
+        level = alpha / self.n_statistics
+        tails = distributions.t.isf(level / 2, self.df) + distributions.t.ppf(0.8, self.df)
+        return float(tails * self.standard_error)
+
+
+def control(models: Models, scope: Scope) -> Control:
+    """Measure originals, identity models and the references themselves; never the audited one."""
+    derived = models.derived
+    retrained, originals = models.positions("retrained"), models.positions("originals")
+    alone = yardstick.leave_one_out(derived, retrained, derived.take(originals), scope)
+    names = family_names(alone[0], scope)
+    reference = np.array([m.values["rho_p"] for m in alone])
+    effect = np.array([_positive(models, int(k), scope) for k in originals])
+    r, k, copies = len(reference), len(effect), len(models.audited)
+    spread = float(np.std(reference, ddof=1))
+    if k > 1:
+        error = float(np.sqrt(np.var(effect, ddof=1) / k + spread**2 / r))
+        df = float(k - 1)
+    else:
+        error, df = spread * float(np.sqrt(1 + 1 / r)), float(r - 1)
+    gap = float(effect.mean() - reference.mean())
+    rows = float(np.mean([m.row_error for m in alone]))
+    n_eff = yardstick.influence(
+        stats.calibrate(derived.p[retrained]),
+        derived.p[retrained[0]],
+        derived.p[originals].mean(axis=0),
+        derived.n_f,
+        adjust=scope == "instance",
+    ).n_eff
+    return Control(
+        effect=effect,
+        effect_low=gap - float(distributions.t.isf(0.05, df)) * error,
+        p_value=_joined(models, int(originals[0]), names, scope),
+        n_eff=n_eff,
+        reference=reference,
+        standard_error=max(spread * float(np.sqrt(1 / copies + 1 / r)), rows),
+        df=float(r + copies - 2),
+        n_statistics=len(names),
+        identity=tuple(_joined(models, int(i), names, scope) for i in models.positions("identity")),
+    )
+
+
+def _weights(models: Models, model: int) -> Derived:
+    """Row scores of the originals other than `model`, or of all if it is the only one."""
+    originals = models.positions("originals")
+    others = originals[originals != model]
+    return models.derived.take(others if len(others) else originals)
+
+
+def _positive(models: Models, original: int, scope: Scope) -> float:
+    """Residual influence of an original, with the row weights from the other originals."""
+    retrained = models.positions("retrained")
+    weights = _weights(models, original)
+    return yardstick.measure(models.derived, original, retrained, weights, scope).values["rho_p"]
+
+
+def _joined(models: Models, model: int, names: Sequence[str], scope: Scope) -> float:
+    """Exact p-value of one model joined to the retrained ones."""
+    pool = np.append(models.positions("retrained"), model)
+    weights = _weights(models, model)
+    measured = yardstick.leave_one_out(models.derived, pool, weights, scope)
+    return compare(measured, 1, names).p_value

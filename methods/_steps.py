@@ -1,0 +1,249 @@
+"""What stepping methods share: a private copy, layer modes, counted steps, the report.
+
+Fields are checked here too, so that every method refuses a wrong value in the same words.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from forget_audit.errors import ModelError, NotApplicable
+from forget_audit.seeds import derive, draw_seed, seeded_torch
+from forget_audit.training import Index, Recipe, deal, descend
+from forget_audit.types import Case, MethodInfo, Unlearned, UnlearnReport
+
+Norms = Literal["train", "eval", "frozen"]
+Optimizer = Literal["adam", "adamw", "sgd"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepping:
+    """The fields of every method that takes optimiser steps.
+
+    Args:
+        epochs: Passes over the rows; 0 leaves the model as it is.
+        batch_size: Most rows in a step; a pass deals its rows into equal batches.
+        least_steps: Fewest steps in a pass; few rows are dealt into smaller batches.
+        optimizer: `adam`, `adamw` or `sgd`.
+        lr: Learning rate.
+        momentum: Of `sgd`.
+        weight_decay: Of any of them.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    least_steps: int = 6
+    optimizer: Optimizer = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        whole("epochs", self.epochs, at_least=0)
+        whole("batch_size", self.batch_size, at_least=1)
+        whole("least_steps", self.least_steps, at_least=1)
+        one_of("optimizer", self.optimizer, get_args(Optimizer))
+        number("lr", self.lr, above=0)
+        number("momentum", self.momentum, at_least=0, below=1)
+        number("weight_decay", self.weight_decay, at_least=0)
+
+    def batches(
+        self, n: int, rng: np.random.Generator, batch_size: int | None = None
+    ) -> Iterator[Index]:
+        """Yield a pass over `range(n)` in random order, in batches of (nearly) equal size."""
+        return deal(n, n_steps(n, batch_size or self.batch_size, self.least_steps), rng)
+
+    def make_optimizer(self, course: "Course") -> torch.optim.Optimizer:
+        """Return a fresh optimiser over what `course` may change."""
+        recipe = Recipe(
+            optimizer=self.optimizer,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+        return recipe.make_optimizer(course.parameters)
+
+
+class Course:
+    """A private copy of a model while it is changed, and the count of what was done to it.
+
+    Only parameters that require a gradient are changed, so that layers the user froze stay bit
+    for bit. Each pass runs with its own seed for dropout; global generators are left alone.
+
+    Args:
+        model: Copied at once and never touched.
+        rng: Seeds dropout; one draw.
+        norms: Modes of the batch-norm layers that will be used; if one of them is `frozen`,
+            their scale and shift are left out of the parameters.
+
+    Raises:
+        ModelError: If nothing is left to change.
+    """
+
+    def __init__(
+        self, model: nn.Module, rng: np.random.Generator, norms: Sequence[Norms] = ()
+    ) -> None:
+        self._started = time.perf_counter()
+        self._seed = draw_seed(rng)
+        self._passes = 0
+        self.model = copy.deepcopy(model)
+        self._norms = " then ".join(dict.fromkeys(norms))
+        self.steps = 0
+        self.rows_touched = 0
+        fixed = {id(p) for layer in _norm_layers(self.model) for p in layer.parameters()}
+        self.parameters = [
+            p
+            for p in self.model.parameters()
+            if p.requires_grad and not ("frozen" in norms and id(p) in fixed)
+        ]
+        if not self.parameters:
+            raise ModelError(
+                "expected parameters that require a gradient, found none; "
+                "call model.requires_grad_(True) on the layers that may change"
+            )
+
+    def run(
+        self,
+        loss: Callable[[Index], torch.Tensor],
+        batches: Iterable[Index],
+        optimizer: torch.optim.Optimizer,
+        *,
+        norms: Norms,
+        clip_norm: float | None = None,
+    ) -> None:
+        """Take one step a batch in training mode, with batch-norm layers as `norms` says."""
+        self._passes += 1
+        with training(self.model, norms), seeded_torch(derive(self._seed, self._passes)):
+            self.steps += descend(loss, self._counted(batches), optimizer, clip_norm=clip_norm)
+
+    def finish(self, stop_reason: str, *notes: str) -> Unlearned:
+        """Return the copy in evaluation mode, without gradients, and the report.
+
+        Raises:
+            ModelError: If a weight is not finite.
+        """
+        self.model.eval()
+        self.model.zero_grad(set_to_none=True)
+        for name, tensor in self.model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise ModelError(
+                    f"expected finite weights, found {name} not finite after {self.steps} steps; "
+                    "lower lr or epochs"
+                )
+        if self._norms and any(_norm_layers(self.model)):
+            notes = (*notes, f"batch norm: {self._norms}")
+        report = UnlearnReport(
+            steps=self.steps,
+            rows_touched=self.rows_touched,
+            seconds=time.perf_counter() - self._started,
+            stop_reason=stop_reason,
+            notes=notes,
+        )
+        return Unlearned(model=self.model, report=report)
+
+    def _counted(self, batches: Iterable[Index]) -> Iterator[Index]:
+        for batch in batches:
+            self.rows_touched += len(batch)
+            yield batch
+
+
+def refuse_unserved(info: MethodInfo, case: Case) -> None:
+    """Check the scope of `case` against the card of a method.
+
+    Raises:
+        NotApplicable: If the method does not serve it.
+    """
+    if case.scope not in info.scopes:
+        raise NotApplicable(
+            f"{info.name} serves {' and '.join(sorted(info.scopes))} requests, "
+            f"found a {case.scope} request; choose another method"
+        )
+
+
+def n_steps(n: int, batch_size: int, least: int) -> int:
+    """Return the steps of a pass over `n` rows: at least `least`, with `batch_size` rows at most.
+
+    A request of a few rows thus gets as many steps as one of some hundred, but `least` never
+    leads to steps of one row, on which batch norm cannot be trained.
+    """
+    return max(math.ceil(n / batch_size), min(least, n // 2))
+
+
+@contextmanager
+def training(model: nn.Module, norms: Norms) -> Iterator[None]:
+    """Put `model` into training mode for the body, batch norm as `norms` says; then evaluation.
+
+    `train` normalises by the batch and moves the running statistics, `eval` and `frozen` use
+    them as they are.
+    """
+    model.train()
+    if norms != "train":
+        for layer in _norm_layers(model):
+            layer.eval()
+    try:
+        yield
+    finally:
+        model.eval()
+
+
+def _norm_layers(model: nn.Module) -> Iterator[nn.Module]:
+    return (layer for layer in model.modules() if isinstance(layer, _NormBase))
+
+
+def whole(name: str, value: object, *, at_least: int) -> None:
+    """Check that a field is a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ValueError(_refusal(name, f"a whole number of at least {at_least}", value))
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> None:
+    """Check that a field is a finite number within its limits."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fits or not (at_least <= value and above < value < below):  # type: ignore[operator]
+        limits = [
+            f"{word} {limit:g}"
+            for word, limit in (("at least", at_least), ("above", above), ("below", below))
+            if math.isfinite(limit)
+        ]
+        raise ValueError(_refusal(name, " ".join(["a finite number", " and ".join(limits)]), value))
+
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Check that a field is one of the known words."""
+    if value not in known:
+        raise ValueError(_refusal(name, f"one of {', '.join(known)}", value))
+
+
+def flag(name: str, value: object) -> None:
+    """Check that a field is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(_refusal(name, "true or false", value))  # noqa: TRY004
+
+
+def whole_numbers(name: str, value: object) -> tuple[int, ...]:
+    """Return a field as a tuple of whole numbers from 0; JSON brings a list."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(_refusal(name, "a list of whole numbers", value))  # noqa: TRY004
+    for item in value:
+        whole(name, item, at_least=0)
+    return tuple(value)
+
+
+def _refusal(name: str, expected: str, found: object) -> str:
+    return f"{name}: expected {expected}, found {found!r}; leave it out for the default"

@@ -1,0 +1,29 @@
+"""Which figures a report shows."""
+
+from forget_audit.reports import figures
+from forget_audit.reports.numbers import SMALL_REQUEST
+from forget_audit.reports.view import Figure
+from forget_audit.types import Json
+
+LINES = {
+    "relearn": "How fast training on the deleted records brings them back. A model that kept "
+    "something relearns faster than retrained ones.",
+    "layers": "How far the weights lie from the original's, layer by layer. Weights that hardly "
+    "moved are a hint that the records are masked and not gone.",
+}
+
+
+def overview(evidence: Json, *, dark: bool) -> tuple[Figure, ...]:
+    """Return the figures of the verdict."""
+    drawn = (figures.influence(evidence, dark=dark), figures.differences(evidence, dark=dark))
+    return tuple(figure for figure in drawn if figure)
+
+
+def curves(evidence: Json, *, dark: bool) -> tuple[Figure, ...]:
+    """Return the figures of the attacks; none of single records if the request is small."""
+    drawn = []
+    for attack in evidence["attacks"]:
+        if evidence["counts"]["forget"] >= SMALL_REQUEST:
+            drawn.append(figures.roc(attack, dark=dark))
+        drawn += [figures.lines(attack, name, text, dark=dark) for name, text in LINES.items()]
+    return tuple(figure for figure in drawn if figure)

@@ -1,0 +1,90 @@
+"""Numbers, dates and digests as people read them; the only place that formats them."""
+
+import math
+from datetime import datetime
+
+MINUS, DASH, THIN = "\N{MINUS SIGN}", "\N{EM DASH}", "\N{NARROW NO-BREAK SPACE}"
+SMALL_REQUEST = 10
+
+
+def number(value: float | None, places: int = 3) -> str:
+    """Return `value` with a true minus sign; a dash if there is none."""
+    if value is None:
+        return DASH
+    if value and (abs(value) >= 1e6 or abs(value) < 0.5 * 10**-places):
+        return f"{value:.2g}".replace("-", MINUS)
+    text = f"{value:.{places}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def signed(value: float | None, places: int = 3) -> str:
+    """Return `value` with its sign, also if positive."""
+    text = number(value, places)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def interval(ends: list[float | None] | None, places: int = 3) -> str:
+    """Return an interval with signed ends."""
+    if ends is None or None in ends:
+        return DASH
+    low, high = (signed(end, places) for end in ends)
+    return f"[{low}, {high}]"
+
+
+def probability(value: float | None) -> str:
+    """Return a p-value; tiny ones as a bound."""
+    if value is None:
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent."""
+    if value is None:
+        return DASH
+    return f"{number(100 * value, 0)} %"
+
+
+def percent_at_most(value: float) -> str:
+    """Return a share in percent, rounded up so that the bound stays true."""
+    places = 1 if value < 0.1 else 0
+    scaled = math.ceil(round(100 * value * 10**places, 6)) / 10**places
+    return f"{scaled:.{places}f} %"
+
+
+def count(value: int | float | None) -> str:
+    """Return a count with its thousands apart."""
+    return DASH if value is None else f"{value:,}".replace(",", THIN)
+
+
+def people(value: int) -> str:
+    """Return the size of a request; a band if it is small enough to point at somebody."""
+    return f"fewer than {SMALL_REQUEST}" if value < SMALL_REQUEST else count(value)
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration."""
+    if value is None:
+        return DASH
+    if value < 90:
+        return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def moment(text: str) -> str:
+    """Return an ISO 8601 time as `21 November 2026, 10:00 UTC`."""
+    at = datetime.fromisoformat(text)
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def value(item: object) -> str:
+    """Return a setting of any plain type."""
+    if item is None:
+        return DASH
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, float):
+        return f"{item:g}".replace("-", MINUS)
+    if isinstance(item, list):
+        return ", ".join(map(value, item)) or DASH
+    return str(item)

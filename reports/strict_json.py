@@ -1,0 +1,60 @@
+"""Reading JSON that others may have made: bounded, without surprises, never a traceback."""
+
+import json
+from typing import Any, NoReturn
+
+from forget_audit.digests import canonical_json
+from forget_audit.errors import VerificationError
+
+LARGEST = 64 * 1024 * 1024
+
+
+def parse(data: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in `data`.
+
+    Names that occur twice, numbers that are not finite, and anything that is not UTF-8 are
+    refused: two readers must never see two different documents.
+
+    Raises:
+        VerificationError: If it is not one such object.
+    """
+    if len(data) > LARGEST:
+        raise VerificationError(f"{what}: larger than {LARGEST // 2**20} MiB")
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_not_finite
+        )
+    except RecursionError as error:
+        raise VerificationError(f"{what}: nested too deeply") from error
+    except ValueError as error:
+        raise VerificationError(f"{what}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise VerificationError(f"{what}: expected a JSON object")
+    return value
+
+
+def canonical(data: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in `data` after checking that its bytes are the canonical ones.
+
+    Raises:
+        VerificationError: If they are not.
+    """
+    value = parse(data, what)
+    try:
+        same = canonical_json(value) == data
+    except (ValueError, RecursionError) as error:
+        raise VerificationError(f"{what}: not canonical JSON ({error})") from error
+    if not same:
+        raise VerificationError(f"{what}: not canonical JSON (RFC 8785)")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return value
+
+
+def _not_finite(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
