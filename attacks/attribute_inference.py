@@ -35,12 +35,12 @@ class AttributeInference:
     value against the rest gives an AUC, and the mean over values is reported. Much of that needs
     no model, since columns go together: the baseline predicts the value from the other columns
     and the label, learnt on auxiliary rows, and `excess_auc` is what the model adds.
-    `balanced_accuracy` (one value against the rest, so one half is chance) decides by a
-    class-balanced logistic regression on the scores of the auxiliary rows, which also fixes the
-    direction; `bits` is the information in it, above and below one half alike.
+    `balanced_accuracy` (one value against the rest, so one half is chance) calls a value where
+    its score is at or above the quantile that, on the auxiliary rows, calls it as often as it
+    occurs there; `bits` is the information in it, above and below one half alike.
 
     Args:
-        c: Inverse strength of the ridge penalty of both regressions, as in scikit-learn.
+        c: Inverse strength of the ridge penalty of the baseline, as in scikit-learn.
 
     References:
         Yeom et al. (2018), Privacy Risk in Machine Learning: Analyzing the Connection to
@@ -104,9 +104,7 @@ class AttributeInference:
         def score(target: Target, _rng: np.random.Generator) -> Scores:
             scores_f = _against_rest(_log_likelihoods(target, candidates_f))
             scores_a = _against_rest(_log_likelihoods(target, candidates_a))
-            decide = LogisticRegression(C=self.c, class_weight="balanced", max_iter=2000)
-            guess = decide.fit(scores_a, truth_a).predict(scores_f)
-            success = _one_against_rest(guess, truth_f)
+            success = _balanced_accuracy(scores_f, truth_f, _thresholds(scores_a, truth_a))
             auc = _macro_auc(scores_f, truth_f)
             return Scores(
                 fitted_on=fitted_on,
@@ -174,13 +172,17 @@ def _macro_auc(scores: Floats, truth: Labels) -> float:
     )
 
 
-def _one_against_rest(guess: Labels, truth: Labels) -> float:
-    """Return the mean balanced accuracy of guessing each value that occurs against the rest."""
-    return float(
-        np.mean(
-            [
-                stats.balanced_accuracy(guess[truth == v] == v, guess[truth != v] == v, 1)
-                for v in np.unique(truth)
-            ]
-        )
+def _thresholds(scores: Floats, truth: Labels) -> Floats:
+    """Return the score `(values,)` at which each value is called as often as it is true."""
+    return np.array(
+        [np.quantile(scores[:, v], np.mean(truth != v)) for v in range(scores.shape[1])]
     )
+
+
+def _balanced_accuracy(scores: Floats, truth: Labels, thresholds: Floats) -> float:
+    """Return the mean balanced accuracy of calling each value that occurs against the rest."""
+    rates = [
+        stats.balanced_accuracy(scores[truth == v, v], scores[truth != v, v], thresholds[v])
+        for v in np.unique(truth)
+    ]
+    return float(np.mean(rates))

@@ -117,14 +117,11 @@ class Relearn:
         x, y = rows_tensors(taught, model)
         watched_x, _ = rows_tensors(watched, model)
         optimizer = Recipe(lr=self.lr).make_optimizer(model.parameters())
-        losses: list[float] = []
-        accuracies: list[float] = []
+        seen: list[torch.Tensor] = []
 
         def watch() -> None:
             with torch.no_grad():
-                logits = model(watched_x).double().cpu().numpy()
-            losses.append(float(np.mean(stats.cross_entropy(logits, watched.y))))
-            accuracies.append(float(np.mean(np.argmax(logits, axis=1) == watched.y)))
+                seen.append(model(watched_x))
 
         def loss(index: Index) -> torch.Tensor:
             batch = torch.from_numpy(index).to(x.device)
@@ -135,7 +132,10 @@ class Relearn:
         for batch in islice(batches, self.steps):
             descend(loss, [batch], optimizer)
             watch()
-        return losses, accuracies
+        logits = torch.stack(seen).double().cpu().numpy()
+        losses = stats.cross_entropy(logits, watched.y).mean(axis=1)
+        accuracies = (np.argmax(logits, axis=2) == watched.y).mean(axis=1)
+        return losses.tolist(), accuracies.tolist()
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[Index]:
         while True:

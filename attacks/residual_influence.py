@@ -11,7 +11,7 @@ from forget_audit.errors import NotApplicable
 from forget_audit.registry import attack
 from forget_audit.targets import Target
 from forget_audit.types import AttackInfo, Case, Fitted, Pool, Scores
-from forget_audit.yardstick import TOP_SHARE, influence
+from forget_audit.yardstick import TOP_SHARE, influences
 
 
 @attack
@@ -71,7 +71,7 @@ class ResidualInfluence:
         null_phi = stats.calibrate(reference)
         null_p = stats.calibrate(stats.label_probability(reference))
         n_f, instance = len(case.forget), case.scope == "instance"
-        if influence(null_p, null_p.mean, original_p, n_f, adjust=False).n_eff == 0:
+        if influences(null_p, null_p.mean, original_p, n_f, adjust=False).n_eff == 0:
             raise NotApplicable(
                 "models trained with and without the forget rows answer alike on them, so there "
                 "is no influence to look for"
@@ -82,11 +82,11 @@ class ResidualInfluence:
         def score(target: Target, _rng: np.random.Generator) -> Scores:
             phi = log_odds(target, case)
             p = stats.label_probability(phi)
-            scalars = {"rho_p": influence(null_p, p, original_p, n_f, adjust=instance).rho}
+            shares = {"rho_p": influences(null_p, p, original_p, n_f, adjust=instance).rho}
             if instance:
                 for name, rows in (("rho", None), ("rho_top", top)):
-                    part = influence(null_phi, phi, original_phi, n_f, cap=None, rows=rows)
-                    scalars[name] = part.rho
-            return Scores(scalars=scalars)
+                    part = influences(null_phi, phi, original_phi, n_f, cap=None, rows=rows)
+                    shares[name] = part.rho
+            return Scores(scalars={name: float(share) for name, share in shares.items()})
 
         return Fitted(score=score)

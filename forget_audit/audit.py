@@ -9,9 +9,10 @@ import copy
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from torch import nn
 
@@ -31,11 +32,19 @@ from forget_audit.types import AttackResult, Case, Json, Trainer, Verdict
 Progress = Callable[[int], None]
 
 
+class Display(Protocol):
+    """Shows how far an audit is."""
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Progress]:
+        """Show a stage of `total` steps; yields a function called with finished steps."""
+        ...
+
+
 class Silent:
     """Shows no progress."""
 
     @contextmanager
-    def stage(self, _name: str, _total: int) -> Iterator[Progress]:
+    def stage(self, name: str, total: int) -> Iterator[Progress]:  # noqa: ARG002 a `Display`
         """Yield a function to be called with the number of finished steps."""
         yield lambda _: None
 
@@ -105,7 +114,7 @@ class Audit:
         return release(evidence, self.scores, files, signer, Path(folder), tuple(formats))
 
 
-def carry_out(commission: Commission, progress: Silent | None = None) -> Audit:
+def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
     """Carry out an audit.
 
     Args:

@@ -17,7 +17,6 @@ from forget_audit.architectures import BUILDERS
 from forget_audit.console import complain, say, say_json
 from forget_audit.datasets import LOADERS
 from forget_audit.digests import plain
-from forget_audit.errors import MissingDependency
 
 Kind = Literal["methods", "attacks", "datasets", "models"]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -128,7 +127,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def diagnose() -> list[Finding]:
     """Look for everything that commands use."""
-    from forget_audit.reports.pdf import check_libraries
+    from forget_audit.reports.pdf import available
     from forget_audit.signing import home
 
     findings = [Finding(name="python", found=sys.version.split()[0])]
@@ -138,12 +137,15 @@ def diagnose() -> list[Finding]:
         except PackageNotFoundError:
             remedy = f"python -m pip install {package}"
             findings.append(Finding(name=package, found="none", missing=True, remedy=remedy))
-    try:
-        findings.append(Finding(name="PDF rendering", found=check_libraries()))
-    except MissingDependency as error:
-        findings.append(
-            Finding(name="PDF rendering", found="none", missing=True, remedy=str(error))
+    lack = available()
+    findings.append(
+        Finding(
+            name="PDF rendering",
+            found="none" if lack else "ready",
+            missing=bool(lack),
+            remedy=lack or "",
         )
+    )
     for tool, package in (("pdfsig", "poppler-utils"), ("openssl", "openssl")):
         path = shutil.which(tool)
         remedy = "" if path else f"{APT} {package}  (only to check reports by hand)"

@@ -83,7 +83,7 @@ def add(
     for key in handed.keys:
         say(f"{key.name}: key {key.keyid}")
         if yes or typer.confirm("does it match what its owner told you?"):
-            known = known.add(key.public_pem, key.certificates_pem, key.name, key.roles)
+            known = known.add(key.public_key, key.certificates, key.name, key.roles)
     known.save(_file(trust))
 
 

@@ -164,7 +164,9 @@ def make_subject(commission: Commission, workshop: Workshop, progress: Progress)
     """
     case, seed = commission.case, commission.seed
     if commission.unlearned:
-        parents = (commission.original,) if commission.original is not None else ()
+        parents: tuple[nn.Module, ...] = ()
+        if commission.original is not None:
+            parents = (commission.original,)
         progress(len(commission.unlearned))
         return Subject(models=commission.unlearned, parents=parents, unlearned=None, twin=None)
     if commission.method is None:

@@ -1,6 +1,7 @@
 """Data sets as labelled rows with stable ids: bundled ones, files, and the user's own."""
 
 import csv
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,13 +70,14 @@ def randhie(_seed: int, label_noise: float) -> Dataset:
     """Load people of the RAND Health Insurance Experiment (statsmodels, public domain).
 
     The label is the number of outpatient visits in three groups: none, one to three, four or
-    more. People of equal records are kept once. The sensitive column is whether somebody has a
-    physical limitation.
+    more. People of equal records are kept once; records whose physical limitation the study had
+    to impute are left out, because that is the sensitive column.
     """
     import statsmodels.api as sm
 
     _refuse_noise("randhie", label_noise)
     frame = sm.datasets.randhie.load_pandas().data
+    frame = frame[frame["physlm"].isin([0, 1])]
     y = np.digitize(frame["mdvis"], [1, 4])
     table = frame.drop(columns="mdvis")
     x = table.to_numpy(dtype=np.float64)
@@ -86,9 +88,10 @@ def randhie(_seed: int, label_noise: float) -> Dataset:
         "RAND Health Insurance Experiment: outpatient visits in three groups, as bundled with "
         "statsmodels"
     )
+    dataset = _distinct("randhie", title, (x - mean) / spread, y)
     return replace(
-        _distinct("randhie", title, (x - mean) / spread, y),
-        sizes=(700, 400, 1260),
+        dataset,
+        sizes=(700, 400, len(dataset.rows) - 1100),
         sensitive=Sensitive(column=column, name="physical limitation", values=values),
     )
 
@@ -160,7 +163,8 @@ def _from_arrays(source: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> 
     x, y = arrays["x"], arrays["y"]
     if not np.issubdtype(x.dtype, np.number) or not np.all(np.isfinite(x.astype(np.float64))):
         raise CaseError(f"{source}: features must be finite numbers, found type {x.dtype}")
-    labels = y.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        labels = y.astype(np.int64)
     if not np.array_equal(labels, y) or labels.min(initial=0) < 0:
         raise CaseError(f"{source}: labels must be whole numbers from 0, found {y[:3].tolist()}")
     ids = arrays.get("ids", np.arange(len(x))).astype(np.str_)
@@ -177,7 +181,7 @@ def _from_arrays(source: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> 
 
 def _from_npz(source: str, path: Path) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise CaseError(f"cannot read {path.name} as npz without pickle: {error}") from error

@@ -31,11 +31,22 @@ from forget_audit.digests import (
 )
 from forget_audit.policy import Profile, Weighed
 from forget_audit.references import References
+from forget_audit.reports.attestation import AUDIT_TYPE
 from forget_audit.scoretable import weighed_json
 from forget_audit.targets import Target, weights_digest
 from forget_audit.training import RecipeTrainer
 from forget_audit.types import AttackResult, Case, Json, Pool, Trainer
 
+CARD_KEYS = (
+    "title",
+    "card",
+    "paper",
+    "question",
+    "perfect",
+    "headline",
+    "access",
+    "statistics",
+)
 SCHEMA = "forget-audit/evidence/1"
 LIBRARIES = ("numpy", "scipy", "statsmodels", "scikit-learn", "xgboost", "torch", "safetensors")
 
@@ -73,6 +84,7 @@ def compile_evidence(
             "controller": about.controller,
             "supersedes": None,
             "key": "unattended",
+            "predicate_type": AUDIT_TYPE,
         },
         "tool": {
             "name": "forget-audit",
@@ -221,10 +233,8 @@ def _battery(profile: Profile, copies: int) -> dict[str, Any]:
 
 def _attack(result: AttackResult) -> dict[str, Any]:
     info = registry.get_attack(result.name).info
-    return {
-        **dataclasses.asdict(info),
-        **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)},
-    }
+    card = {key: getattr(info, key) for key in CARD_KEYS}
+    return {**card, **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)}}
 
 
 def _environment() -> dict[str, Any]:

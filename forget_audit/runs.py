@@ -15,7 +15,7 @@ import numpy as np
 
 from forget_audit import commission, scoretable
 from forget_audit.architectures import safetensors_bytes
-from forget_audit.audit import Audit, Silent, carry_out
+from forget_audit.audit import Audit, Display, carry_out
 from forget_audit.commission import Commission, make_subject
 from forget_audit.digests import canonical_json, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
@@ -125,7 +125,7 @@ class Done:
 def certify(
     plan: Plan,
     folder: Path,
-    progress: Silent,
+    progress: Display,
     *,
     device: str = "auto",
     fresh: bool = False,
@@ -151,7 +151,7 @@ def _keep_secret(folder: Path, audit: Audit) -> None:
         file.write(audit.secret)
 
 
-def unlearn(plan: Plan, out: Path, progress: Silent, *, device: str = "auto") -> Json:
+def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -> Json:
     """Apply the method of the plan; write the model to `out` and the record beside it.
 
     Raises:

@@ -9,6 +9,7 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -108,6 +109,26 @@ def calibrate(reference: Floats) -> Null:
     return Null(mean=np.mean(reference, axis=0), sd=np.sqrt(np.maximum(shrunk, 1e-24)))
 
 
+def leave_one_out_nulls(pool: Floats) -> Null:
+    """Return for each model of `pool` `(models, n)` the null `(models, n)` of all the others.
+
+    Equal to calling `calibrate` on the others, by downdating sums of squares about the mean.
+
+    Raises:
+        ValueError: With fewer than three models.
+    """
+    if len(pool) < 3:
+        raise ValueError(f"expected at least three models, found {len(pool)}")
+    others = len(pool) - 1
+    mean = pool.mean(axis=0)
+    without = mean + (mean - pool) / others
+    squares = np.sum((pool - mean) ** 2, axis=0) - (pool - mean) * (pool - without)
+    variance = np.maximum(squares, 0.0) / (others - 1)
+    df = others - 1
+    shrunk = (df * variance + PRIOR_DF * variance.mean(axis=1, keepdims=True)) / (df + PRIOR_DF)
+    return Null(mean=without, sd=np.sqrt(np.maximum(shrunk, 1e-24)))
+
+
 def remove_difficulty(z: Floats, null: Null, control: slice) -> Floats:
     """Return `z` less what its difficulty explains, learnt on the `control` rows.
 
@@ -116,27 +137,33 @@ def remove_difficulty(z: Floats, null: Null, control: slice) -> Floats:
     1e-3 on standardised columns), is taken off all rows.
 
     Args:
-        z: Calibrated scores `(n,)` of one model.
-        null: Its null.
+        z: Calibrated scores `(..., n)`, one model a line.
+        null: Of the same shape.
         control: The never-trained rows among the `n`.
     """
     mean, log_sd = null.mean, np.log(null.sd)
-    basis = np.stack([mean, mean**2, mean**3, log_sd], axis=1)
-    centre = basis[control].mean(axis=0)
-    spread = basis[control].std(axis=0)
+    basis = np.stack([mean, mean**2, mean**3, log_sd], axis=-1)
+    centre = basis[..., control, :].mean(axis=-2, keepdims=True)
+    spread = basis[..., control, :].std(axis=-2, keepdims=True)
     basis = (basis - centre) / np.where(spread > 1e-12, spread, 1.0)
-    design = np.column_stack([np.ones(len(z)), basis])
-    fit_rows = design[control]
-    penalty = 1e-3 * len(fit_rows) * np.diag([0.0, 1.0, 1.0, 1.0, 1.0])
-    weights = np.linalg.solve(fit_rows.T @ fit_rows + penalty, fit_rows.T @ z[control])
-    return np.asarray(z - design @ weights)
+    design = np.concatenate([np.ones_like(basis[..., :1]), basis], axis=-1)
+    seen = design[..., control, :]
+    turned = np.swapaxes(seen, -1, -2)
+    penalty = 1e-3 * seen.shape[-2] * np.diag([0.0, 1.0, 1.0, 1.0, 1.0])
+    weights = np.linalg.solve(turned @ seen + penalty, turned @ z[..., control, None])
+    return np.asarray(z - (design @ weights)[..., 0])
 
 
 def auc(forget: Floats, control: Floats) -> float:
     """Return the share of pairs in which the forget row scores higher, ties counting one half."""
-    ranks = stats.rankdata(np.concatenate([forget, control]))
-    n_f, n_c = len(forget), len(control)
-    return float((ranks[:n_f].sum() - n_f * (n_f + 1) / 2) / (n_f * n_c))
+    return float(aucs(forget[None], control[None])[0])
+
+
+def aucs(forget: Floats, control: Floats) -> Floats:
+    """Return the AUC of each model, given scores `(models, n_f)` and `(models, n_c)`."""
+    n_f, n_c = forget.shape[1], control.shape[1]
+    ranks = stats.rankdata(np.concatenate([forget, control], axis=1), axis=1)
+    return np.asarray((ranks[:, :n_f].sum(axis=1) - n_f * (n_f + 1) / 2) / (n_f * n_c))
 
 
 def auc_interval(forget: Floats, control: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -247,23 +274,26 @@ def max_t_p_value(reference: Floats, audited: Floats, rng: np.random.Generator) 
     if m == 1:
         t = max_t(pool)
         return float((1 + np.sum(t[:r] >= t[r])) / (r + 1))
-    observed = _group_t(pool, np.arange(r, r + m))
     if comb(r + m, m) <= MOST_PERMUTATIONS:
-        every = [_group_t(pool, np.array(group)) for group in combinations(range(r + m), m)]
-        return float(np.mean(np.array(every) >= observed - 1e-12))
-    drawn = [_group_t(pool, rng.permutation(r + m)[:m]) for _ in range(DRAWN_PERMUTATIONS)]
-    return float((1 + np.sum(np.array(drawn) >= observed - 1e-12)) / (DRAWN_PERMUTATIONS + 1))
+        groups = np.array(list(combinations(range(r + m), m)))
+        heights = _group_t(pool, groups)
+        observed = _group_t(pool, np.arange(r, r + m)[None])[0]
+        return float(np.mean(heights >= observed - 1e-12))
+    groups = np.stack([rng.permutation(r + m)[:m] for _ in range(DRAWN_PERMUTATIONS)])
+    heights = _group_t(pool, groups)
+    observed = _group_t(pool, np.arange(r, r + m)[None])[0]
+    return float((1 + np.sum(heights >= observed - 1e-12)) / (DRAWN_PERMUTATIONS + 1))
 
 
-def _group_t(pool: Floats, group: np.ndarray) -> float:
-    inside = np.zeros(len(pool), dtype=bool)
-    inside[group] = True
-    a, b = pool[inside], pool[~inside]
-    df = len(pool) - 2
-    pooled = (a.var(axis=0) * len(a) + b.var(axis=0) * len(b)) / df
-    scale = np.sqrt(pooled * (1 / len(a) + 1 / len(b)))
-    gap = np.abs(a.mean(axis=0) - b.mean(axis=0))
-    return float(np.max(gap / np.where(scale > 1e-12, scale, np.inf)))
+def _group_t(pool: Floats, groups: npt.NDArray[np.int64]) -> Floats:
+    """Return the largest two-sample t over statistics, for each way to call a group audited."""
+    n, m = len(pool), groups.shape[1]
+    total = pool.sum(axis=0)
+    inside = pool[groups].sum(axis=1)
+    gap = inside / m - (total - inside) / (n - m)
+    squares = (pool**2).sum(axis=0) - inside**2 / m - (total - inside) ** 2 / (n - m)
+    scale = np.sqrt(np.maximum(squares, 0.0) / (n - 2) * (1 / m + 1 / (n - m)))
+    return np.asarray(np.max(np.abs(gap) / np.where(scale > 1e-12, scale, np.inf), axis=1))
 
 
 def holm(p_values: Sequence[float]) -> Floats:
@@ -271,6 +301,7 @@ def holm(p_values: Sequence[float]) -> Floats:
     return np.asarray(multipletests(p_values, method="holm")[1], dtype=np.float64)
 
 
-def log_odds_of_count(k: float, n: float) -> float:
+def log_odds_of_count(k: npt.ArrayLike, n: float) -> Floats:
     """Return the log-odds of `k` of `n` with one half added to both counts."""
-    return float(np.log((k + 0.5) / (n - k + 0.5)))
+    count = np.asarray(k, dtype=np.float64)
+    return np.asarray(np.log((count + 0.5) / (n - count + 0.5)))

@@ -7,6 +7,7 @@ and without the forget rows take the same number of steps and no batch is odd.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,7 +105,8 @@ class RecipeTrainer:
             orders = [generator(seeds[i], "order") for i in chunk]
             rows = [subsets[i] for i in chunk]
             if batchable(group[0]):
-                fit_together(group, x, y, rows, self.recipe, orders)
+                with one_thread():
+                    fit_together(group, x, y, rows, self.recipe, orders)
                 progress(len(chunk))
             else:
                 for model, subset, rng in zip(group, rows, orders, strict=True):
@@ -163,6 +165,17 @@ def deal(n: int, steps: int, rng: np.random.Generator) -> Iterator[Index]:
     Fewer rows than steps give one row a step.
     """
     yield from np.array_split(rng.permutation(n), min(steps, n))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the body on one thread: for the small steps here, waiting for others costs more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def tensors(x: Features, y: Labels, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

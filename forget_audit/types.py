@@ -42,9 +42,9 @@ ACCESS_ORDER: tuple[Access, ...] = ("label", "score", "gradient", "weights")
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return `array` with writing switched off, copying if it is a view of writable memory."""
+    """Return a copy of `array` that cannot be written to; one that is read-only is kept."""
     if array.flags.writeable:
-        array = array.copy() if array.base is not None else array
+        array = array.copy()
         array.flags.writeable = False
     return array
 
@@ -74,7 +74,7 @@ class Rows:
             )
         if len(np.unique(self.ids)) != len(self.ids):
             values, counts = np.unique(self.ids, return_counts=True)
-            raise CaseError(f"row ids must be distinct, found {values[counts > 1][0]!r} twice")
+            raise CaseError(f"row ids must be distinct, found {str(values[counts > 1][0])!r} twice")
         for name, dtype in (("x", np.float32), ("y", np.int64), ("ids", np.str_)):
             array = np.asarray(getattr(self, name), dtype=dtype)
             object.__setattr__(self, name, read_only(array))

@@ -226,13 +226,9 @@ def control(models: Models, scope: Scope) -> Control:
         error, df = spread * float(np.sqrt(1 + 1 / r)), float(r - 1)
     gap = float(effect.mean() - reference.mean())
     rows = float(np.mean([m.row_error for m in alone]))
-    n_eff = yardstick.influence(
-        stats.calibrate(derived.p[retrained]),
-        derived.p[retrained[0]],
-        derived.p[originals].mean(axis=0),
-        derived.n_f,
-        adjust=scope == "instance",
-    ).n_eff
+    null = stats.calibrate(derived.p[retrained])
+    trained = derived.p[originals].mean(axis=0)
+    n_eff = float(yardstick.influences(null, trained, trained, derived.n_f).n_eff)
     return Control(
         effect=effect,
         effect_low=gap - float(distributions.t.isf(0.05, df)) * error,

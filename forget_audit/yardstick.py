@@ -16,6 +16,7 @@ from forget_audit.types import Floats, Labels, Scope
 
 CAP = 3.0
 TOP_SHARE = 0.1
+TINY = 1e-12
 INSTANCE_FAMILY = (
     "rho_p",
     "rho",
@@ -145,8 +146,8 @@ class Derived:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Influence:
-    """The residual influence of the forget rows on one model.
+class Influences:
+    """The residual influence of the forget rows on one or more models.
 
     Args:
         rho: 0 like a retrained model, 1 like an original, below 0 over-removed.
@@ -154,12 +155,12 @@ class Influence:
         n_eff: Number of forget rows that carry the evidence.
     """
 
-    rho: float
-    standard_error: float
-    n_eff: float
+    rho: Floats
+    standard_error: Floats
+    n_eff: Floats
 
 
-def influence(
+def influences(
     null: stats.Null,
     scores: Floats,
     original_mean: Floats,
@@ -168,8 +169,8 @@ def influence(
     cap: float | None = CAP,
     adjust: bool = True,
     rows: npt.NDArray[np.bool_] | None = None,
-) -> Influence:
-    """Return the share of the forget rows' measurable influence that is left in a model.
+) -> Influences:
+    """Return the share of the forget rows' measurable influence that is left in each model.
 
     `d` is how far training on a row moves its score, in units of seed-to-seed spread; `z` is
     how far the audited model's score lies from retrained ones, less what difficulty explains.
@@ -178,36 +179,40 @@ def influence(
     per-example Gaussian test summed over the forget set.
 
     Args:
-        null: Of the forget and control rows, from the reference models.
-        scores: Of the audited model on the same rows `(n,)`, forget rows first.
+        null: Of the forget and control rows `(..., n)`, from the reference models.
+        scores: Of the audited models on the same rows `(..., n)`, forget rows first.
         original_mean: Mean score of the originals on the same rows `(n,)`.
         n_f: Number of forget rows.
         cap: Largest weight of a row; unlimited if none.
         adjust: Whether to take off what difficulty explains.
-        rows: Mask over the forget rows to look at; all if left out.
+        rows: Mask over the forget rows `(..., n_f)` to look at; all if left out.
     """
     z = null.z(scores)
     if adjust:
         z = stats.remove_difficulty(z, null, slice(n_f, None))
-    d = null.z(original_mean)[:n_f]
-    z = z[:n_f]
-    if rows is not None:
-        d, z = d[rows], z[rows]
+    d, z = null.z(original_mean)[..., :n_f], z[..., :n_f]
     w = d if cap is None else np.clip(d, -cap, cap)
-    weight = w * d
-    total = float(np.sum(weight))
-    if total <= 1e-12:
-        return Influence(rho=0.0, standard_error=float("inf"), n_eff=0.0)
-    rho = float(np.sum(w * z)) / total
-    parts = w * (z - rho * d) / total
-    n = len(d)
-    error = float(np.sqrt(np.sum(parts**2) * n / (n - 1))) if n > 1 else float("inf")
-    return Influence(rho=rho, standard_error=error, n_eff=total**2 / float(np.sum(weight**2)))
+    counted = np.ones(d.shape, dtype=bool) if rows is None else np.broadcast_to(rows, d.shape)
+    w = np.where(counted, w, 0.0)
+    total = np.sum(w * d, axis=-1)
+    empty = total <= 1e-12
+    safe = np.where(empty, 1.0, total)
+    rho = np.where(empty, 0.0, np.sum(w * z, axis=-1) / safe)
+    parts = w * (z - rho[..., None] * d) / safe[..., None]
+    n = counted.sum(axis=-1)
+    alone = empty | (n < 2)
+    error = np.sqrt(np.sum(parts**2, axis=-1) * n / np.where(alone, 1, n - 1))
+    n_eff = safe**2 / np.where(empty, 1.0, np.sum((w * d) ** 2, axis=-1))
+    return Influences(
+        rho=np.asarray(rho),
+        standard_error=np.asarray(np.where(alone, np.inf, error)),
+        n_eff=np.asarray(np.where(empty, 0.0, n_eff)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """Statistics of one model against one set of reference models.
+    """Statistics of one model against the reference models.
 
     Args:
         values: By name, on the scale on which they are tested (log-odds of rates, log of
@@ -219,80 +224,98 @@ class Measured:
     row_error: float
 
 
-def measure(
-    derived: Derived, model: int, reference: npt.NDArray[np.int64], originals: Derived, scope: Scope
-) -> Measured:
-    """Measure one model against `reference` models of the same pool.
+def leave_one_out(
+    derived: Derived, pool: npt.NDArray[np.int64], originals: Derived, scope: Scope
+) -> list[Measured]:
+    """Measure every model at the positions `pool` against all the others there.
 
     Args:
-        derived: Row scores of the whole pool.
-        model: Position of the model in the pool.
-        reference: Positions of the models it is compared with.
+        derived: Row scores of all models.
+        pool: Positions of the models that are compared.
         originals: Row scores of models trained with the forget rows.
         scope: Class requests compare within the class, without difficulty adjustment.
     """
-    n_f = derived.n_f
-    null_p = stats.calibrate(derived.p[reference])
-    null_phi = stats.calibrate(derived.phi[reference])
-    original_p, original_phi = originals.p.mean(axis=0), originals.phi.mean(axis=0)
+    part, n_f = derived.take(pool), derived.n_f
+    null_p = stats.leave_one_out_nulls(part.p)
+    null_phi = stats.leave_one_out_nulls(part.phi)
     instance = scope == "instance"
-    main = influence(null_p, derived.p[model], original_p, n_f, adjust=instance)
-    mean_prediction = derived.predictions[reference].mean(axis=0)
-    js = stats.jensen_shannon(derived.predictions[model], mean_prediction)
-    z = null_phi.z(derived.phi[model])
-    values = {"rho_p": main.rho, **_fidelity(derived, model, reference, z)}
+    main = influences(null_p, part.p, originals.p.mean(axis=0), n_f, adjust=instance)
+    z = null_phi.z(part.phi)
+    others = (part.predictions.sum(axis=0) - part.predictions) / (len(part) - 1)
+    js = stats.jensen_shannon(part.predictions, others)
+    columns = {"rho_p": main.rho, **_fidelity(part, z)}
     if instance:
-        whole = influence(null_phi, derived.phi[model], original_phi, n_f, cap=None)
-        d = null_phi.z(original_phi)[:n_f]
-        top = d >= np.quantile(d, 1 - TOP_SHARE)
-        worst = influence(null_phi, derived.phi[model], original_phi, n_f, cap=None, rows=top)
-        values |= {"rho": whole.rho, "rho_top": worst.rho}
-        values |= _contrasts(z, derived.loss[model], js, derived.entropy[model], n_f)
+        columns |= _log_odds_influence(part, null_phi, originals.phi.mean(axis=0))
+        columns |= _contrasts(z, part.loss, js, part.entropy, n_f)
     else:
-        values |= {
-            "js": float(np.log(js[:n_f].mean() + 1e-12)),
-            "js_test": float(np.log(js[n_f:].mean() + 1e-12)),
-            "entropy": float(derived.entropy[model][:n_f].mean()),
-            "entropy_test": float(derived.entropy[model][n_f:].mean()),
+        columns |= {
+            "js": np.log(js[:, :n_f].mean(axis=1) + TINY),
+            "js_test": np.log(js[:, n_f:].mean(axis=1) + TINY),
+            "entropy": part.entropy[:, :n_f].mean(axis=1),
+            "entropy_test": part.entropy[:, n_f:].mean(axis=1),
         }
-    return Measured(values=values, row_error=main.standard_error)
+    return [
+        Measured(
+            values={name: float(column[m]) for name, column in columns.items()},
+            row_error=float(main.standard_error[m]),
+        )
+        for m in range(len(part))
+    ]
+
+
+def measure(
+    derived: Derived, model: int, reference: npt.NDArray[np.int64], originals: Derived, scope: Scope
+) -> Measured:
+    """Measure the model at one position against those at the positions `reference`."""
+    return leave_one_out(derived, np.append(reference, model), originals, scope)[-1]
+
+
+def _log_odds_influence(
+    part: Derived, null: stats.Null, original_mean: Floats
+) -> dict[str, Floats]:
+    """Residual influence on the log-odds: over all forget rows, and over the most exposed tenth."""
+    d = null.z(original_mean)[:, : part.n_f]
+    top = d >= np.quantile(d, 1 - TOP_SHARE, axis=1, keepdims=True)
+    whole = influences(null, part.phi, original_mean, part.n_f, cap=None)
+    worst = influences(null, part.phi, original_mean, part.n_f, cap=None, rows=top)
+    return {"rho": whole.rho, "rho_top": worst.rho}
 
 
 def _contrasts(
     z: Floats, loss: Floats, js: Floats, entropies: Floats, n_f: int
-) -> dict[str, float]:
-    """Compare forget with control rows of one model, on scales with a steady spread."""
-    n_t = len(z) - n_f
-    pairs = n_f * n_t
-    values = {
-        "zauc": stats.log_odds_of_count(stats.auc(z[:n_f], z[n_f:]) * pairs, pairs),
-        "loss_auc": stats.log_odds_of_count(stats.auc(-loss[:n_f], -loss[n_f:]) * pairs, pairs),
-        "dispersion": float(np.log(np.mean(z[:n_f] ** 2)) - np.log(np.mean(z[n_f:] ** 2))),
-        "js": float(np.log(js[:n_f].mean() + 1e-12) - np.log(js[n_f:].mean() + 1e-12)),
-        "entropy": float(entropies[:n_f].mean() - entropies[n_f:].mean()),
+) -> dict[str, Floats]:
+    """Compare forget with control rows of each model, on scales with a steady spread."""
+    pairs = n_f * (z.shape[1] - n_f)
+
+    def area(scores: Floats) -> Floats:
+        wins = stats.aucs(scores[:, :n_f], scores[:, n_f:]) * pairs
+        return stats.log_odds_of_count(wins, pairs)
+
+    def log_mean(values: Floats) -> Floats:
+        return np.asarray(np.log(values.mean(axis=1) + TINY))
+
+    columns = {
+        "zauc": area(z),
+        "loss_auc": area(-loss),
+        "dispersion": log_mean(z[:, :n_f] ** 2) - log_mean(z[:, n_f:] ** 2),
+        "js": log_mean(js[:, :n_f]) - log_mean(js[:, n_f:]),
+        "entropy": entropies[:, :n_f].mean(axis=1) - entropies[:, n_f:].mean(axis=1),
     }
-    hits = stats.true_positives_at(z[:n_f], z[n_f:], 0.01)
-    if hits is not None:
-        values["tpr1"] = stats.log_odds_of_count(hits[0], n_f)
-    return values
+    hits = [stats.true_positives_at(row[:n_f], row[n_f:], 0.01) for row in z]
+    counts = [hit[0] for hit in hits if hit is not None]
+    if counts:
+        columns["tpr1"] = stats.log_odds_of_count(counts, n_f)
+    return columns
 
 
-def _fidelity(
-    derived: Derived, model: int, reference: npt.NDArray[np.int64], z: Floats
-) -> dict[str, float]:
-    """Compare the model as a whole with the reference models: not forget-specific."""
-    shares = derived.label_shares
-    shift = 0.5 * np.abs(shares[model] - shares[reference].mean(axis=0)).sum()
+def _fidelity(part: Derived, z: Floats) -> dict[str, Floats]:
+    """Compare each model as a whole with the others: not forget-specific."""
+    others = (part.label_shares.sum(axis=0) - part.label_shares) / (len(part) - 1)
     return {
-        "retain_accuracy": float(derived.retain_accuracy[model]),
-        "test_accuracy": float(derived.test_accuracy[model]),
-        "test_z": float(z[derived.n_f :].mean()),
-        "label_shift": float(shift),
+        "retain_accuracy": part.retain_accuracy,
+        "test_accuracy": part.test_accuracy,
+        "test_z": z[:, part.n_f :].mean(axis=1),
+        "label_shift": 0.5 * np.abs(part.label_shares - others).sum(axis=1),
     }
 
-
-def leave_one_out(
-    derived: Derived, pool: npt.NDArray[np.int64], originals: Derived, scope: Scope
-) -> list[Measured]:
-    """Measure every model at the positions `pool` against all the others there."""
-    return [measure(derived, model, pool[pool != model], originals, scope) for model in pool]
+influence = influences

@@ -105,8 +105,8 @@ class Scrub(Stepping):
         SCRUB+R (rewinding to the epoch whose forget error matches that of held-out rows) is not
         offered: a case's test and auxiliary rows belong to the audit. Options that the release
         parses but never applies (averaging, clipping, smoothing) are left out.
-        Verification: losses, order and decay checked against the public code; published figures
-        not reproduced.
+        Verification: losses and decay compared with the public code; order and presets follow
+        descriptions of its notebooks; published figures not reproduced.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

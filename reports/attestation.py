@@ -58,7 +58,9 @@ def audit_statement(evidence: Json) -> Json:
     method = evidence["method"]
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [_subject(item["name"], item["sha256"]) for item in evidence["model"]["audited"]],
+        "subject": [
+            _subject(item["name"], item["sha256"]) for item in evidence["model"]["audited"]
+        ],
         "predicateType": AUDIT_TYPE,
         "predicate": {
             "reportId": report["id"],
@@ -194,6 +196,15 @@ def named_signer(data: bytes) -> tuple[str, str]:
     if not same:
         raise VerificationError("the key id is not that of the key named in the statement")
     return public, certificates
+
+
+def named_subjects(data: bytes) -> list[str]:
+    """Return the names of an envelope's subjects; nothing is checked but the form.
+
+    Raises:
+        VerificationError: If it is malformed.
+    """
+    return [item["name"] for item in _statement(_parts(data)[0])["subject"]]
 
 
 def _parts(data: bytes) -> tuple[bytes, str, bytes]:

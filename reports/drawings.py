@@ -13,17 +13,17 @@ LINES = {
 }
 
 
-def overview(evidence: Json, *, dark: bool) -> tuple[Figure, ...]:
+def overview(evidence: Json) -> tuple[Figure, ...]:
     """Return the figures of the verdict."""
-    drawn = (figures.influence(evidence, dark=dark), figures.differences(evidence, dark=dark))
+    drawn = (figures.influence(evidence), figures.differences(evidence))
     return tuple(figure for figure in drawn if figure)
 
 
-def curves(evidence: Json, *, dark: bool) -> tuple[Figure, ...]:
+def curves(evidence: Json) -> tuple[Figure, ...]:
     """Return the figures of the attacks; none of single records if the request is small."""
     drawn = []
     for attack in evidence["attacks"]:
         if evidence["counts"]["forget"] >= SMALL_REQUEST:
-            drawn.append(figures.roc(attack, dark=dark))
-        drawn += [figures.lines(attack, name, text, dark=dark) for name, text in LINES.items()]
+            drawn.append(figures.roc(attack))
+        drawn += [figures.lines(attack, name, text) for name, text in LINES.items()]
     return tuple(figure for figure in drawn if figure)

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 from forget_audit.reports import numbers, words
-from forget_audit.reports.view import Cell, Figure, Row, Table
+from forget_audit.reports.view import Cell, Drawing, Figure, Row, Table
 from forget_audit.types import Json
 
 AUDITED, RETRAINED, ORIGINAL, OTHER = "#b45309", "#1d4ed8", "#6b7280", "#0f766e"
@@ -27,8 +27,15 @@ DARK = {
     INK: "#e5e7eb", GRID: "#374151", AUDITED: "#fbbf24", RETRAINED: "#93c5fd",
     ORIGINAL: "#9ca3af", OTHER: "#5eead4", BAND: "#1e3a8a",
 }  # fmt: skip
+DARK_RULES = "@media screen and (prefers-color-scheme:dark){{{}}}".format(
+    "".join(
+        f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    )
+)
 FEWEST = 1e-3
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "forget-audit", "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"], "font.size": 8.5, "text.color": INK,
     "axes.edgecolor": GRID, "axes.labelcolor": INK, "axes.linewidth": 0.8, "axes.grid": True,
@@ -43,7 +50,7 @@ STYLE = {
 log = logging.getLogger(__name__)
 
 
-def influence(evidence: Json, *, dark: bool) -> Figure | None:
+def influence(evidence: Json) -> Figure | None:
     """Draw the audited model's residual influence among the retrained models and originals."""
     cloud = evidence["cloud"].get("rho_p")
     main = _statistic(evidence, "rho_p")
@@ -54,7 +61,7 @@ def influence(evidence: Json, *, dark: bool) -> Figure | None:
         ("Retrained", "without the records", cloud["retrained"], RETRAINED),
         ("Audited", "with its interval", cloud["audited"], AUDITED),
     )
-    with _canvas(6.9, 1.9, dark=dark) as (axes, finish):
+    with _canvas(6.9, 1.9) as (axes, finish):
         _margins(axes, main["margin"], main["reference_mean"])
         for level, (_, _, values, colour) in enumerate(groups):
             offsets = level + 0.32 * _spread(len(values))
@@ -69,7 +76,7 @@ def influence(evidence: Json, *, dark: bool) -> Figure | None:
         axes.set_ylim(-0.6, 2.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("residual influence (0 = as retrained, 1 = as never unlearned)")
-        source = finish()
+        drawing = finish()
     rows = [
         (name, count, low, mid, high)
         for name, _, values, _ in groups
@@ -77,7 +84,7 @@ def influence(evidence: Json, *, dark: bool) -> Figure | None:
         for count, low, mid, high in [(len(values), min(values), np.mean(values), max(values))]
     ]
     return Figure(
-        source=source,
+        drawing=drawing,
         alternative=f"Residual influence of the audited model, "
         f"{numbers.number(main['estimate'], 2)}, among {len(cloud['retrained'])} retrained models "
         f"around {numbers.number(main['reference_mean'], 2)} and {len(cloud['originals'])} "
@@ -88,7 +95,7 @@ def influence(evidence: Json, *, dark: bool) -> Figure | None:
     )
 
 
-def differences(evidence: Json, *, dark: bool) -> Figure | None:
+def differences(evidence: Json) -> Figure | None:
     """Draw each privacy statistic's difference in units of the retrained models' spread."""
     usable = [
         item
@@ -97,7 +104,7 @@ def differences(evidence: Json, *, dark: bool) -> Figure | None:
     ]
     if not usable:
         return None
-    with _canvas(6.9, 0.55 + 0.23 * len(usable), dark=dark) as (axes, finish):
+    with _canvas(6.9, 0.55 + 0.23 * len(usable)) as (axes, finish):
         axes.axvline(0, color=INK, linewidth=0.8)
         rows = []
         for level, item in enumerate(reversed(usable)):
@@ -115,10 +122,10 @@ def differences(evidence: Json, *, dark: bool) -> Figure | None:
         axes.set_ylim(-0.6, len(usable) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("difference from retrained models, in their standard deviations")
-        source = finish()
+        drawing = finish()
     failing = [_title(item["name"]).lower() for item in usable if item["outcome"] == "fail"]
     return Figure(
-        source=source,
+        drawing=drawing,
         alternative=f"Intervals of {len(usable)} differences from retrained models. Found to "
         f"differ: {', '.join(failing) or 'none'}.",
         caption="Every measure beside retrained models. A line is an interval; the green ticks are "
@@ -129,12 +136,12 @@ def differences(evidence: Json, *, dark: bool) -> Figure | None:
     )
 
 
-def roc(attack: Json, *, dark: bool) -> Figure | None:
+def roc(attack: Json) -> Figure | None:
     """Draw the attack's error rates on logarithmic axes: the corner at the lower left matters."""
     series = attack["series"].get("roc")
     if not series or "audited" not in series:
         return None
-    with _canvas(3.3, 2.5, dark=dark) as (axes, finish):
+    with _canvas(3.3, 2.5) as (axes, finish):
         axes.set(xscale="log", yscale="log", xlim=(FEWEST, 1), ylim=(FEWEST, 1.2))
         axes.plot([FEWEST, 1], [FEWEST, 1], color=INK, linewidth=0.7, linestyle=":",
                   label="coin")  # fmt: skip
@@ -150,24 +157,23 @@ def roc(attack: Json, *, dark: bool) -> Figure | None:
                 axes.plot(x, y, color=colour, linestyle=dashes, label=name)
         axes.legend(loc="lower right", borderaxespad=0.2)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-        source = finish()
-    levels = (0.001, 0.01, 0.1)
+        drawing = finish()
     rows = [
-        (name.replace("_", ", "), *(_at(line, level) for level in levels))
+        (name.replace("_", ", "), *(_at(line, level) for level in (0.001, 0.01, 0.1)))
         for name, line in series.items()
     ]
     return Figure(
-        source=source,
+        drawing=drawing,
         alternative=f"Error rates of {attack['title']} on logarithmic axes, for the audited model, "
         "retrained models and originals.",
         caption=f"{attack['title']}. At the lower left are the members found with few false "
         "alarms. A model like retrained ones stays inside the band.",
-        numbers=_numbers(f"roc-{attack['name']}", ("Model", *(f"at {numbers.percent(v) if v >= 0.01 else '0.1 %'}" for v in levels)), rows),
+        numbers=_numbers(f"roc-{attack['name']}", ("Model", "at 0.1 %", "at 1 %", "at 10 %"), rows),
         width="half",
     )  # fmt: skip
 
 
-def lines(attack: Json, name: str, caption: str, *, dark: bool) -> Figure | None:
+def lines(attack: Json, name: str, caption: str) -> Figure | None:
     """Draw curves of an attack, one a group of models."""
     series = attack["series"].get(name)
     if not series:
@@ -176,7 +182,7 @@ def lines(attack: Json, name: str, caption: str, *, dark: bool) -> Figure | None
              "original": (ORIGINAL, "--", "o"), "twin": (OTHER, ":", "s")}  # fmt: skip
     first = next(iter(series.values()))
     positions = [str(x) if isinstance(x, str) else numbers.value(float(x)) for x in first["x"]]
-    with _canvas(3.3, 2.5, dark=dark) as (axes, finish):
+    with _canvas(3.3, 2.5) as (axes, finish):
         for group, line in series.items():
             colour, dashes, marker = looks.get(group, (OTHER, "-.", "^"))
             axes.plot(line["x"], line["y"], color=colour, linestyle=dashes, marker=marker,
@@ -185,12 +191,12 @@ def lines(attack: Json, name: str, caption: str, *, dark: bool) -> Figure | None
         axes.set(xlabel=first["x_label"].replace("$", ""), ylabel=first["y_label"].replace("$", ""))
         if any(isinstance(x, str) for x in first["x"]) and len(positions) > 4:
             axes.tick_params(axis="x", rotation=40)
-        source = finish()
+        drawing = finish()
     steps = _thinned(len(positions))
     columns = (first["x_label"], *(positions[i] for i in steps))
     rows = [(group, *(_item(line["y"], i) for i in steps)) for group, line in series.items()]
     return Figure(
-        source=source,
+        drawing=drawing,
         alternative=f"{attack['title']}: {first['y_label']} by {first['x_label']} for "
         f"{', '.join(series)}.",
         caption=f"{attack['title']}. {caption}",
@@ -200,35 +206,28 @@ def lines(attack: Json, name: str, caption: str, *, dark: bool) -> Figure | None
 
 
 @contextmanager
-def _canvas(
-    width: float, height: float, *, dark: bool
-) -> Iterator[tuple[Axes, Callable[[], str]]]:
+def _canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Drawing]]]:
     with mpl.rc_context(STYLE):
         figure = Canvas(figsize=(width, height), layout="constrained")
         canvas = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
 
-        def finish() -> str:
+        def finish() -> Drawing:
             buffer = io.StringIO()
             nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            canvas.print_svg(buffer, metadata=nothing)
+            canvas.print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]
             text = buffer.getvalue()
-            if dark:
-                text = text.replace("<defs>", f"<style>{_dark_rules()}</style><defs>", 1)
-            return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+            return Drawing(
+                light=_data_url(text),
+                adaptive=_data_url(text.replace("<defs>", f"<style>{DARK_RULES}</style><defs>", 1)),
+            )
 
         yield axes, finish
         figure.clear()
 
 
-def _dark_rules() -> str:
-    """Return styles that swap each colour for its counterpart where the reader prefers dark."""
-    rules = "".join(
-        f'[style*="{part}: {light}"]{{{part}:{new}!important}}'
-        for light, new in DARK.items()
-        for part in ("fill", "stroke")
-    )
-    return f"@media screen and (prefers-color-scheme:dark){{{rules}}}"
+def _data_url(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _numbers(name: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:

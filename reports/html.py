@@ -27,13 +27,12 @@ def signer_of(key: SigningKey) -> Signer:
     )
 
 
-def build(evidence: Json, signer: Signer, *, dark: bool) -> ReportView:
+def build(evidence: Json, signer: Signer) -> ReportView:
     """Turn evidence into the strings of the page.
 
     Args:
         evidence: Fits the published schema.
         signer: Who signs.
-        dark: Whether figures follow a reader's preference for dark pages.
     """
     report = evidence["report"]
     digest = sha256(canonical_json(evidence))
@@ -47,8 +46,8 @@ def build(evidence: Json, signer: Signer, *, dark: bool) -> ReportView:
         issued_at=report["issued"],
         status=report["status"],
         classification=report["classification"],
-        subtitle=f"{report['id']} · {report['status']} {issued} · {report['classification']}: about "
-        f"records of people{supersedes}",
+        subtitle=f"{report['id']} · {report['status']} {issued} · {report['classification']}"
+        f"{supersedes}",
         banner=page_one.banner(evidence),
         asked=page_one.asked(evidence),
         found=page_one.found(evidence),
@@ -56,7 +55,7 @@ def build(evidence: Json, signer: Signer, *, dark: bool) -> ReportView:
         signature=words.SIGNATURE,
         signer=page_one.signer_facts(signer),
         check=page_one.check(),
-        sections=sections.body(evidence, digest, dark=dark),
+        sections=sections.body(evidence, digest),
         evidence_digest=digest,
         footer=f"{report['id']} · {report['classification']} · evidence {digest[:16]}…",
     )
@@ -87,8 +86,7 @@ def page(
     return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8")
 
 
-def render(evidence: Json, key: SigningKey, attestation: bytes) -> bytes:
-    """Return the report as a signed HTML page."""
-    view = build(evidence, signer_of(key), dark=True)
+def render(view: ReportView, key: SigningKey, attestation: bytes) -> bytes:
+    """Return the report as a signed HTML page that carries the result as data."""
     unsigned = page(view, medium="html", attestation=attestation)
-    return html_signature.sign(unsigned, key, evidence["report"]["id"])
+    return html_signature.sign(unsigned, key, view.identifier)

@@ -15,7 +15,9 @@ BEGIN = b"<!-- forget-audit signature begin -->"
 END = b"<!-- forget-audit signature end -->"
 BODY_END = b"\n</body>\n"
 _WORD, _TAG = b"forget-audit signature", b'<script type="application/vnd.dsse+json" id="signature">'
-_ENVELOPE = rb'\{"payload":"[A-Za-z0-9+/=]*","payloadType":"[a-z./+-]*","signatures":\[[^<>\[\]]*\]\}'
+_ENVELOPE = (
+    rb'\{"payload":"[A-Za-z0-9+/=]*","payloadType":"[a-z./+-]*","signatures":\[[^<>\[\]]*\]\}'
+)
 _SIGNED = re.compile(
     rb"\n" + BEGIN + rb"\n" + re.escape(_TAG) + rb"(" + _ENVELOPE + rb")</script>\n" + END
     + re.escape(BODY_END) + rb"</html>\n"

@@ -156,7 +156,9 @@ def _undecided(evidence: Json) -> str:
         low, high = (numbers.percent(end) for end in main["interval"])
         text += f" What remains of their influence lies anywhere between {low} and {high}."
     if power is not None:
-        text += f" Only a remainder above {numbers.percent(power)} would have been noticed reliably."
+        text += (
+            f" Only a remainder above {numbers.percent(power)} would have been noticed reliably."
+        )
     return text
 
 

@@ -5,6 +5,7 @@ import contextlib
 import io
 import logging
 import sys
+import warnings
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -14,7 +15,7 @@ from typing import Any
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import MissingDependency
 from forget_audit.reports import html
-from forget_audit.reports.view import Signer
+from forget_audit.reports.view import ReportView
 from forget_audit.types import Json
 
 APT = "apt-get install --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
@@ -25,16 +26,17 @@ FONTS = (
     ("DejaVu Sans", "normal", "DejaVuSans.ttf"),
 )
 PIXEL = 0.75
+FORM: dict[str, Any] = {"pdf_variant": "pdf/a-3u", "pdf_tags": True}
 
 log = logging.getLogger(__name__)
 
 
-def render(evidence: Json, signer: Signer, attestation: bytes) -> tuple[bytes, tuple[float, ...]]:
+def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes, tuple[float, ...]]:
     """Return the unsigned PDF and where on page one its signature belongs.
 
     Args:
-        evidence: Fits the published schema; attached.
-        signer: Who will sign.
+        view: All strings.
+        evidence: What they were made of; attached.
         attestation: DSSE envelope of the result; attached.
 
     Returns:
@@ -49,7 +51,7 @@ def render(evidence: Json, signer: Signer, attestation: bytes) -> tuple[bytes, t
     encoded = canonical_json(evidence)
     fetcher = _fetcher()
     fonts = FontConfiguration()
-    page = html.page(html.build(evidence, signer, dark=False), medium="pdf")
+    page = html.page(view, medium="pdf")
     sheet = weasyprint.CSS(
         string=_font_faces(), font_config=fonts, url_fetcher=fetcher, base_url=None
     )
@@ -62,17 +64,13 @@ def render(evidence: Json, signer: Signer, attestation: bytes) -> tuple[bytes, t
         )
     ]
     with _quiet():
-        document = weasyprint.HTML(
-            string=page.decode("utf-8"), url_fetcher=fetcher, base_url=None
-        ).render(
-            stylesheets=[sheet], font_config=fonts, pdf_variant="pdf/a-3u", pdf_tags=True,
-            attachments=attachments, pdf_identifier=bytes.fromhex(sha256(encoded))[:16],
-        )  # fmt: skip
-        data = document.write_pdf(
-            pdf_variant="pdf/a-3u", pdf_tags=True, attachments=attachments,
-            pdf_identifier=bytes.fromhex(sha256(encoded))[:16],
-        )  # fmt: skip
-    return bytes(data), _box(document)
+        source = weasyprint.HTML(string=page.decode("utf-8"), url_fetcher=fetcher, base_url=None)
+        document = source.render(stylesheets=[sheet], font_config=fonts, **FORM)
+        box = _box(document)
+        identifier = bytes.fromhex(sha256(encoded))[:16]
+        data = document.write_pdf(attachments=attachments, pdf_identifier=identifier, **FORM)
+        del document  # its open file is closed here, where the warning of it is ignored
+    return bytes(data), box
 
 
 def available() -> str | None:
@@ -101,7 +99,7 @@ def _fetcher() -> Any:
     """Return a fetcher that gives out data URLs of pictures and fonts, and stops on all else."""
     from weasyprint.urls import FatalURLFetchingError, URLFetcher
 
-    class Sealed(URLFetcher):
+    class Sealed(URLFetcher):  # type: ignore[misc]
         def fetch(self, url: str, headers: Any = None) -> Any:
             if not url.startswith(("data:image/svg+xml;base64,", "data:font/ttf;base64,")):
                 raise FatalURLFetchingError(f"refused to fetch {url[:60]}")
@@ -145,7 +143,9 @@ def _quiet() -> Any:
     for item in loggers:
         item.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for item, level in zip(loggers, levels, strict=True):
             item.setLevel(level)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 
 from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
-from forget_audit.signing import SigningKey, keyid_of
+from forget_audit.signing import SigningKey
 
 FIELD = "ToolSignature"
 ROOM = 12288
@@ -113,9 +113,7 @@ def verify_pdf(data: bytes, roots: Sequence[x509.Certificate]) -> PdfCheck:
                 return _invalid("the signature does not cover the whole file", keyid)
             if status.modification_level != ModificationLevel.NONE:
                 return _invalid("the file was modified after signing", keyid)
-            return PdfCheck(
-                valid=True, trusted=bool(status.bottom_line), reason="", keyid=keyid
-            )
+            return PdfCheck(valid=True, trusted=bool(status.bottom_line), reason="", keyid=keyid)
     except Exception as error:  # noqa: BLE001  hostile files raise whatever they like
         return _invalid(f"cannot be read as a signed PDF ({type(error).__name__})", keyid)
 
@@ -126,22 +124,18 @@ def attachments(data: bytes) -> dict[str, bytes]:
     Raises:
         VerificationError: If it cannot be read, or a name occurs twice.
     """
-    found: dict[str, bytes] = {}
     try:
         with _careful():
             from pyhanko.pdf_utils.reader import PdfFileReader
 
             tree = PdfFileReader(io.BytesIO(data), strict=True).root["/Names"]["/EmbeddedFiles"]
             names = tree["/Names"]
-            for i in range(0, len(names), 2):
-                name = str(names[i + 1]["/UF"])
-                if name in found:
-                    raise VerificationError(f"two attachments are called {name}")
-                found[name] = bytes(names[i + 1]["/EF"]["/F"].data)
-    except VerificationError:
-        raise
+            files = [names[i + 1] for i in range(0, len(names), 2)]
+            found = {str(file["/UF"]): bytes(file["/EF"]["/F"].data) for file in files}
     except Exception as error:
         raise VerificationError(f"no attachments can be read ({type(error).__name__})") from error
+    if len(found) != len(files):
+        raise VerificationError("two attachments share a name")
     return found
 
 
@@ -167,7 +161,7 @@ def _signer(key: SigningKey) -> Any:
         serialization.NoEncryption(),
     )
     leaf, *others = (asn1.Certificate.load(_der(item)) for item in key.chain)
-    store = SimpleCertificateStore()
+    store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     store.register_multiple([leaf, *others])
     return SimpleSigner(
         signing_cert=leaf, signing_key=keys.PrivateKeyInfo.load(private), cert_registry=store

@@ -26,14 +26,14 @@ RULE = (
 )
 
 
-def body(evidence: Json, digest: str, *, dark: bool) -> tuple[Section, ...]:
+def body(evidence: Json, digest: str) -> tuple[Section, ...]:
     """Return all sections after page one."""
-    parts = (
-        _section("Results", tables.results(evidence), *drawings.overview(evidence, dark=dark)),
+    return (
+        _section("Results", tables.results(evidence), *drawings.overview(evidence)),
         _section("Verdict rule", Text(paragraphs=(_decision(evidence),)), Points(items=RULE),
                  tables.gates(evidence)),
         _section("Attacks", Text(paragraphs=(ATTACKS,)), tables.attacks(evidence),
-                 *drawings.curves(evidence, dark=dark)),
+                 *drawings.curves(evidence)),
         _section("Controls", Text(paragraphs=(CONTROLS,)), _controls(evidence)),
         _section("Uncertainty", Text(paragraphs=_uncertainty(evidence))),
         _section("Data", _data(evidence)),
@@ -46,7 +46,6 @@ def body(evidence: Json, digest: str, *, dark: bool) -> tuple[Section, ...]:
         _section("Reproducing it", _reproduction(evidence, digest)),
         _section("Glossary", Facts(items=tuple(Fact(label=a, text=b) for a, b in words.GLOSSARY))),
     )  # fmt: skip
-    return parts
 
 
 ATTACKS = (
@@ -79,9 +78,7 @@ def _uncertainty(evidence: Json) -> tuple[str, ...]:
     alpha = evidence["battery"]["settings"].get("alpha", 0.05)
     level = numbers.percent(1 - 2 * alpha)
     p = numbers.probability(evidence["verdict"]["p_value"])
-    return tuple(
-        text.format(level=level, alpha=numbers.value(alpha), p=p) for text in EQUIVALENCE
-    )
+    return tuple(text.format(level=level, alpha=numbers.value(alpha), p=p) for text in EQUIVALENCE)
 
 
 def _controls(evidence: Json) -> Facts:
@@ -101,10 +98,13 @@ def _controls(evidence: Json) -> Facts:
                  f"{identity or numbers.DASH}"),
             Fact(label="A true retrain would pass", text="with probability "
                  f"{numbers.number(power['pass_probability'], 2)}"),
-            Fact(label="Smallest remainder noticed", text=f"{numbers.percent(power['detectable_share'])}"
-                 " of the influence, with probability 80 %"),
+            Fact(label="Smallest remainder noticed", text=_noticed(power)),
         )
     )  # fmt: skip
+
+
+def _noticed(power: Json) -> str:
+    return f"{numbers.percent(power['detectable_share'])} of the influence, with probability 80 %"
 
 
 def _data(evidence: Json) -> Facts:
@@ -183,7 +183,9 @@ def _battery(evidence: Json) -> Facts:
 
 def _reproduction(evidence: Json, digest: str) -> Facts:
     tool, environment, digests = evidence["tool"], evidence["environment"], evidence["digests"]
-    versions = {k: v for k, v in environment.items() if k not in ("libraries", "device", "platform")}
+    versions = {
+        k: v for k, v in environment.items() if k not in ("libraries", "device", "platform")
+    }
     stages = ", ".join(f"{k} {numbers.seconds(v)}" for k, v in evidence["timings"].items())
     return Facts(
         items=(
@@ -203,6 +205,7 @@ def _reproduction(evidence: Json, digest: str) -> Facts:
 
 
 def _settings(items: Json) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {numbers.value(item)}" for name, item in items.items()
-    ) or numbers.DASH
+    return (
+        ", ".join(f"{name.replace('_', ' ')} {numbers.value(item)}" for name, item in items.items())
+        or numbers.DASH
+    )

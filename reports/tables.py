@@ -123,18 +123,17 @@ def _attack(item: Json) -> Row:
     metric = next((m for m in item["metrics"] if m["name"] == item["headline"]), None)
     if metric is None:
         reason = item["reason"] or "no measurement"
-        dashes = (Cell(text=numbers.DASH, kind="number"),) * 3
-        return Row(cells=(about, Cell(text=reason), *dashes, Cell(text=item["perfect"]),
-                          outcome(item["outcome"])))  # fmt: skip
+        return Row(cells=(about, Cell(text=reason, span=5), outcome(item["outcome"])))
     span = ""
     if metric["low"] is not None and metric["high"] is not None:
-        low, high = numbers.number(metric["low"]), numbers.number(metric["high"])
-        span = f"{low} to {high}, {metric['construction']}"
-    spread = f"{numbers.number(metric['retrained_mean'])} ± {numbers.number(metric['retrained_sd'])}"
+        span = f"{numbers.number(metric['low'])} to {numbers.number(metric['high'])}"
+    spread = (
+        f"{numbers.number(metric['retrained_mean'])} ± {numbers.number(metric['retrained_sd'])}"
+    )
     return Row(
         cells=(
             about,
-            Cell(text=metric["name"].replace("_", " ")),
+            Cell(text=metric["name"].replace("_", " "), note=metric["construction"]),
             Cell(text=numbers.number(metric["audited"]), note=span, kind="number"),
             Cell(text=spread, kind="number"),
             Cell(text=numbers.number(metric["original_mean"]), kind="number"),

@@ -14,12 +14,14 @@ class Cell:
         note: Smaller text beneath.
         kind: CSS class: `text`, `number`, `code` or `outcome-…`.
         symbol: Stands before the text of an outcome.
+        span: Columns it takes.
     """
 
     text: str
     note: str = ""
     kind: str = "text"
     symbol: str = ""
+    span: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +107,24 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A picture as data URLs.
+
+    Args:
+        light: For paper.
+        adaptive: For screens: follows a preference for dark pages.
+    """
+
+    light: str
+    adaptive: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """A picture with its words.
 
     Args:
-        source: Data URL.
+        drawing: The picture.
         alternative: What it shows, for those who cannot see it.
         caption: What to look for.
         numbers: The plotted numbers.
@@ -117,7 +132,7 @@ class Figure:
     """
 
     kind: ClassVar = "figure"
-    source: str
+    drawing: Drawing
     alternative: str
     caption: str
     numbers: Table

@@ -1,4 +1,4 @@
-"""The words of the report: what each measure, condition, reason and outcome means, in plain text."""
+"""The words of the report: what measures, conditions, reasons and outcomes mean, in plain text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,37 +22,51 @@ MEASURES: Mapping[str, Measure] = {
         title="Residual influence",
         unit="share; 0 as retrained, 1 as never unlearned, below 0 over-removed",
     ),
-    "rho": Measure(title="Residual influence, log-odds", unit="share; 0 as retrained, 1 as never unlearned"),
+    "rho": Measure(
+        title="Residual influence, log-odds", unit="share; 0 as retrained, 1 as never unlearned"
+    ),
     "rho_top": Measure(
-        title="Residual influence, most memorised tenth", unit="share; 0 as retrained, 1 as never unlearned"
+        title="Residual influence, most memorised tenth",
+        unit="share; 0 as retrained, 1 as never unlearned",
     ),
     "zauc": Measure(
-        title="Calibrated membership advantage", unit="log-odds of the area under the curve; higher leaks more"
+        title="Calibrated membership advantage",
+        unit="log-odds of the area under the curve; higher leaks more",
     ),
     "loss_auc": Measure(
-        title="Loss-based membership advantage", unit="log-odds of the area under the curve; higher leaks more"
+        title="Loss-based membership advantage",
+        unit="log-odds of the area under the curve; higher leaks more",
     ),
     "tpr1": Measure(
         title="Members found at 1 % false alarms", unit="log-odds of the rate; higher leaks more"
     ),
     "dispersion": Measure(
-        title="Spread of calibrated scores", unit="log ratio, deleted to unseen records; either way shows"
+        title="Spread of calibrated scores",
+        unit="log ratio, deleted to unseen records; either way shows",
     ),
     "js": Measure(
-        title="Distance of answers from retrained", unit="log ratio, deleted to unseen records; higher stands out"
+        title="Distance of answers from retrained",
+        unit="log ratio, deleted to unseen records; higher stands out",
     ),
     "js_test": Measure(title="Distance of answers, unseen records", unit="log; higher stands out"),
     "entropy": Measure(
-        title="Hesitation on the deleted records", unit="nats, deleted less unseen records; either way shows"
+        title="Hesitation on the deleted records",
+        unit="nats, deleted less unseen records; either way shows",
     ),
     "entropy_test": Measure(title="Hesitation, unseen records", unit="nats; either way shows"),
-    "probe": Measure(title="Class read from inside the model", unit="rate; nearer to retrained is better"),
+    "probe": Measure(
+        title="Class read from inside the model", unit="rate; nearer to retrained is better"
+    ),
     "relearn": Measure(title="Speed of relearning", unit="ratio; nearer to retrained is better"),
     "retain_accuracy": Measure(title="Accuracy on kept records", unit="rate; higher is better"),
     "test_accuracy": Measure(title="Accuracy on unseen records", unit="rate; higher is better"),
-    "test_z": Measure(title="Shift of scores on unseen records", unit="standard deviations; nearer 0 is better"),
-    "label_shift": Measure(title="Shift of predicted classes", unit="share of records; nearer 0 is better"),
-}  # fmt: skip
+    "test_z": Measure(
+        title="Shift of scores on unseen records", unit="standard deviations; nearer 0 is better"
+    ),
+    "label_shift": Measure(
+        title="Shift of predicted classes", unit="share of records; nearer 0 is better"
+    ),
+}
 
 GATES: Mapping[str, str] = {
     "HARNESS": "The audit does not accuse a model that was truly retrained",
@@ -77,8 +91,8 @@ REASONS: Mapping[str, str] = {
     "TRIVIAL": "A difference was found, and it was shown to lie inside the margin.",
     "FIDELITY": "The model as a whole can be told from a retrained one. This is not about the "
     "deleted records and does not decide the verdict.",
-    "NOT_SHOWN": "No difference was found, but the evidence is too thin to show that it lies inside "
-    "the margin.",
+    "NOT_SHOWN": "No difference was found, but the evidence is too thin to show that any lies "
+    "inside the margin.",
     "HARNESS": "The audit accused models that had truly been retrained, so its measurements cannot "
     "be relied on here.",
     "NO_SIGNAL": "Models trained on the deleted records cannot be told clearly enough from models "
@@ -92,7 +106,7 @@ REASONS: Mapping[str, str] = {
 BANNERS: Mapping[str, str] = {
     "PASS": "The audited model treats the deleted records like models that never saw them, within "
     "the margin fixed before the audit.",
-    "RESIDUAL": "The audited model still treats the deleted records like records it was trained on.",
+    "RESIDUAL": "The audited model still treats the deleted records like those it was trained on.",
     "OVERFORGET": "The audited model was pushed away from the deleted records further than a model "
     "that never saw them, which gives them away as well.",
     "STREISAND": "The audited model's answers on the deleted records stand out.",

@@ -331,6 +331,19 @@ def test_finetune_step_in_closed_form(tumours: Case) -> None:
     assert_weights(new, after(model, [(0.3, tumours.retain.x, tumours.retain.y)]))
 
 
+def test_momentum_and_weight_decay_in_closed_form(tumours: Case) -> None:
+    model = build(softmax_regression, tumours)
+    x, y = tumours.retain.x.astype(np.float64), tumours.retain.y
+    w, b = (p.detach().double().numpy() for p in model.parameters())
+    v, u = np.zeros_like(w), np.zeros_like(b)
+    for _ in range(3):
+        dw, db = gradient(w, b, x, y)
+        v, u = 0.5 * v + dw + 0.1 * w, 0.5 * u + db + 0.1 * b
+        w, b = w - 0.3 * v, b - 0.3 * u
+    method = Finetune(**{**PLAIN, "epochs": 3, "momentum": 0.5, "weight_decay": 0.1})
+    assert_weights(method.unlearn(model, tumours, rng()).model, (w, b))
+
+
 def test_finetune_counts_steps_and_rows(tumours: Case) -> None:
     report = Finetune(epochs=3, batch_size=8).unlearn(build(normed, tumours), tumours, rng()).report
     assert (report.steps, report.rows_touched) == (3 * 8, 3 * 60)
@@ -600,13 +613,13 @@ def test_max_pass_precedes_min_pass(tumours: Case, monkeypatch: pytest.MonkeyPat
 def test_teacher_answers_without_dropout(tumours: Case) -> None:
     model = build(normed, tumours).train()
     answers = scrub._answers(model, tumours.forget)
+    assert all(module.training for module in model.modules())
     x, _ = rows_tensors(tumours.forget, model)
-    assert model.training
     assert torch.equal(answers, model.eval()(x))
 
 
 def test_scrub_presets() -> None:
-    table = {
+    table: dict[str, tuple[object, ...]] = {
         "small-unlearning": ("adam", 0.5, 1, 2, 3, 10, (5, 8, 9), 0.1, 64, 32),
         "small-confusion": ("adam", 0.01, 99, 2, 2, 10, (5, 6, 9), 0.1, 64, 32),
         "large-unlearning": ("sgd", 0.001, 0.99, 4, 2, 3, (3, 5, 9), 5e-4, 128, 32),
@@ -742,7 +755,7 @@ def test_only_batch_importance_depends_on_the_batch_size(tumours: Case) -> None:
     model = build(normed, tumours)
     digests = {
         (kind, size): weights_digest(
-            Ssd(importance=kind, batch_size=size).unlearn(model, tumours, rng()).model  # type: ignore[arg-type]
+            Ssd(importance=kind, batch_size=size).unlearn(model, tumours, rng()).model
         )
         for kind in ("sample", "batch")
         for size in (8, 40)

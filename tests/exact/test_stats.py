@@ -19,7 +19,7 @@ def close_to_rate(count: int, n: int, rate: float) -> bool:
 
 
 def test_log_odds_of_a_known_distribution() -> None:
-    logits = np.log([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]]) + [[3.0], [-8.0]]
+    logits = np.log([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]]) + np.array([[3.0], [-8.0]])
     found = stats.log_odds(logits, np.array([0, 2]))
     assert found == pytest.approx([math.log(0.7 / 0.3), 0.0])
     assert stats.label_probability(found) == pytest.approx([0.7, 0.5])
@@ -111,7 +111,7 @@ def test_influence_of_the_ends_and_the_middle() -> None:
     null = stats.Null(mean=np.zeros(6), sd=np.ones(6))
     original = np.array([2.0, 2.0, 2.0, 2.0, 0.0, 0.0])
     for share in (0.0, 0.25, 1.0, -0.5):
-        found = yardstick.influence(null, share * original, original, 4, adjust=False)
+        found = yardstick.influences(null, share * original, original, 4, adjust=False)
         assert found.rho == pytest.approx(share)
         assert found.standard_error == pytest.approx(0)
         assert found.n_eff == pytest.approx(4)
@@ -120,16 +120,17 @@ def test_influence_of_the_ends_and_the_middle() -> None:
 def test_influence_caps_the_weight_of_a_row() -> None:
     null = stats.Null(mean=np.zeros(2), sd=np.ones(2))
     original, own = np.array([30.0, 1.0]), np.array([0.0, 1.0])
-    capped = yardstick.influence(null, own, original, 2, adjust=False)
+    capped = yardstick.influences(null, own, original, 2, adjust=False)
     assert capped.rho == pytest.approx(1 / (3 * 30 + 1))
-    free = yardstick.influence(null, own, original, 2, cap=None, adjust=False)
+    free = yardstick.influences(null, own, original, 2, cap=None, adjust=False)
     assert free.rho == pytest.approx(1 / (30 * 30 + 1))
 
 
 def test_influence_without_any_says_that_it_has_no_evidence() -> None:
     null = stats.Null(mean=np.zeros(3), sd=np.ones(3))
-    found = yardstick.influence(null, np.ones(3), np.zeros(3), 3, adjust=False)
-    assert (found.rho, found.standard_error, found.n_eff) == (0.0, float("inf"), 0.0)
+    found = yardstick.influences(null, np.ones(3), np.zeros(3), 3, adjust=False)
+    assert [float(found.rho), float(found.n_eff)] == [0.0, 0.0]
+    assert float(found.standard_error) == math.inf
 
 
 def test_auc_of_small_sets() -> None:
@@ -140,16 +141,16 @@ def test_auc_of_small_sets() -> None:
 
 
 def test_auc_interval_at_the_ends_is_the_binomial_bound() -> None:
-    low, high = stats.auc_interval(np.arange(10) + 50.0, np.arange(30) * 1.0)
+    low, high = stats.auc_interval(np.arange(50.0, 60.0), np.arange(30.0))
     assert (low, high) == pytest.approx((0.025 ** (1 / 10), 1))
-    low, high = stats.auc_interval(-np.arange(1, 11) * 1.0, np.arange(30) * 1.0)
+    low, high = stats.auc_interval(np.arange(-10.0, 0.0), np.arange(30.0))
     assert (low, high) == pytest.approx((0, 1 - 0.025 ** (1 / 10)))
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_auc_intervals_cover_as_often_as_they_say(shift: float) -> None:
     truth = 0.5 * (1 + math.erf(shift / 2))
-    rng, n, covered = generator(42), 1000, 0
+    rng, n, covered = generator(42), 500, 0
     for _ in range(n):
         low, high = stats.auc_interval(rng.normal(shift, size=60), rng.normal(size=150))
         covered += low <= truth <= high
@@ -167,7 +168,7 @@ def test_clopper_pearson_at_the_ends(n: int) -> None:
 def test_true_positive_rate_of_chance_is_above_its_name(n: int, rate: float) -> None:
     """`(floor(a n) + 1) / (n + 1)`: 1.98 % and 1.25 %, not 1 %."""
     assert rate == (math.floor(0.01 * n) + 1) / (n + 1)
-    rng, repetitions, hits = generator(43, n), 20_000, 0
+    rng, repetitions, hits = generator(43, n), 10_000, 0
     for _ in range(repetitions):
         draw = rng.random(n + 1)
         found = stats.true_positives_at(draw[:1], draw[1:], 0.01)

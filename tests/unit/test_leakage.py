@@ -68,23 +68,24 @@ def test_roles_that_share_rows_make_no_case() -> None:
     x, y = rng.normal(size=(8, 3)).astype(np.float32), rng.integers(0, 2, 8)
     rows = Rows(x=x, y=y, ids=ids("row", 8))
     renamed = Rows(x=x[4:6], y=y[4:6], ids=ids("new", 2))
-    parts = {
-        "retain": rows.take(np.array([0, 1])),
-        "forget": rows.take(np.array([2, 3])),
-        "test": rows.take(np.array([4, 5])),
-    }
+    retain, forget, test = (rows.take(np.array([i, i + 1])) for i in (0, 2, 4))
     for auxiliary, message in (
         (rows.take(np.array([5, 6])), "test and auxiliary share 1 rows"),
         (renamed, "test and auxiliary hold 2 rows of equal content"),
     ):
         with pytest.raises(CaseError, match=message):
-            Case(name="leaky", n_classes=2, auxiliary=auxiliary, **parts)
+            Case(
+                name="leaky",
+                n_classes=2,
+                retain=retain,
+                forget=forget,
+                test=test,
+                auxiliary=auxiliary,
+            )
 
 
 @pytest.mark.parametrize("name", sorted(registry.attacks()))
-def test_attacks_say_what_they_learnt_from(
-    name: str, digits_case: Case, digits_pool: Pool
-) -> None:
+def test_attacks_say_what_they_learnt_from(name: str, digits_case: Case, digits_pool: Pool) -> None:
     """Were the learnt rows among the control rows, every membership attack would be refused."""
     attack = registry.attacks()[name]()
     fit = attack.fit(digits_pool, digits_case, generator(33))
@@ -102,6 +103,4 @@ def test_attacks_say_what_they_learnt_from(
     if fit.fitted_on:
         leaked = np.array(sorted(fit.fitted_on))
         with pytest.raises(LeakageError):
-            Scores(
-                control=np.zeros(len(leaked)), control_ids=leaked, fitted_on=fit.fitted_on
-            )
+            Scores(control=np.zeros(len(leaked)), control_ids=leaked, fitted_on=fit.fitted_on)

@@ -1,0 +1,46 @@
+# One verb a target. `make demo` and `make test` set up everything they need themselves.
+# Another interpreter: PYTHON=python3.12 make test
+
+PYTHON ?= python3
+export PYTHON
+
+BIN := .venv/bin
+
+.PHONY: demo test check format slow tables wheel clean
+
+demo:    ## three audits of deletion requests on real people's records
+	@scripts/setup.sh demo
+	$(BIN)/forget-audit demo --out forget-audit-demo
+
+test:    ## every test but the slow ones, with coverage
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+
+check:   ## style, types and who may import whom
+	@scripts/setup.sh test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format:  ## put code into the house style
+	@scripts/setup.sh test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+slow:    ## statistical power and calibration over many seeds
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+tables:  ## write the generated tables of README and docs
+	@scripts/setup.sh test
+	$(BIN)/python -m scripts.tables --write
+
+wheel:   ## sdist, and the wheel made from it
+	@scripts/setup.sh test
+	$(BIN)/python -m build --outdir dist
+
+clean:   ## remove everything that is made from the sources
+	rm -rf .venv build dist *.egg-info .coverage forget-audit-demo
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

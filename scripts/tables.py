@@ -1,0 +1,135 @@
+"""Write the tables of README.md and docs/ that follow from the code, between their marks.
+
+Usage: python -m scripts.tables            says which tables are out of date
+       python -m scripts.tables --write    writes them
+"""
+
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from forget_audit import registry
+from forget_audit.policy import PROFILES, Profile
+from forget_audit.types import AttackInfo, MethodInfo
+
+ROOT = Path(__file__).resolve().parent.parent
+HOMES: Mapping[str, str] = {
+    "methods": "README.md",
+    "attacks": "README.md",
+    "profile": "docs/verdict.md",
+}
+
+
+def methods() -> str:
+    """Return the table of unlearning methods."""
+    rows = [_method(kind.info) for kind in registry.methods().values() if _ours(kind)]
+    return _table(("Method", "What it does", "By construction", "Source"), rows)
+
+
+def attacks() -> str:
+    """Return the table of attacks."""
+    rows = [_attack(kind.info) for kind in registry.attacks().values() if _ours(kind)]
+    return _table(("Attack", "What it asks", "Needs", "Source"), rows)
+
+
+def profile() -> str:
+    """Return the settings of all profiles with their meaning, read from the docstring."""
+    meanings = dict(
+        re.findall(r"^ +(\w+): (.+(?:\n {12,}.+)*)", inspect.getdoc(Profile) or "", re.MULTILINE)
+    )
+    rows = []
+    for name, chosen in PROFILES.items():
+        for field in dataclasses.fields(chosen):
+            if field.name != "name":
+                value = f"{getattr(chosen, field.name):g}"
+                meaning = " ".join(meanings[field.name].split())
+                rows.append((f"`{name}`", f"`{field.name}`", value, meaning))
+    return _table(("Profile", "Setting", "Value", "Meaning"), rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "methods": methods,
+    "attacks": attacks,
+    "profile": profile,
+}
+
+
+def current(text: str, name: str) -> str:
+    """Return the table called `name` as it stands in `text`.
+
+    Raises:
+        ValueError: If its marks are missing.
+    """
+    found = _marks(name).search(text)
+    if found is None:
+        raise ValueError(f"found no marks <!-- table: {name} --> and <!-- end -->")
+    return found[2].strip()
+
+
+def replaced(text: str, name: str, table: str) -> str:
+    """Return `text` with the table called `name` in place of the one it holds."""
+    return _marks(name).sub(lambda found: f"{found[1]}\n{table}\n{found[3]}", text)
+
+
+def _marks(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- table: {name} -->\n)(.*?)(\n<!-- end -->)", re.DOTALL)
+
+
+def _ours(kind: type) -> bool:
+    return kind.__module__.startswith("forget_audit.")
+
+
+def _method(info: MethodInfo) -> tuple[str, ...]:
+    promise = {"none": "nothing", "exact": "exact", "certified": "certified under assumptions"}
+    return (_name(info), info.summary, promise[info.guarantee], _link(info.paper))
+
+
+def _attack(info: AttackInfo) -> tuple[str, ...]:
+    access = {
+        "label": "predicted labels",
+        "score": "probabilities",
+        "gradient": "gradients",
+        "weights": "weights",
+    }
+    return (_name(info), info.question, access[info.access], _link(info.paper))
+
+
+def _name(info: AttackInfo | MethodInfo) -> str:
+    return f"`{info.name}` {info.title}"
+
+
+def _link(paper: str) -> str:
+    for prefix, address in (("arXiv:", "https://arxiv.org/abs/"), ("doi:", "https://doi.org/")):
+        if paper.lower().startswith(prefix.lower()):
+            return f"[{paper}]({address}{paper[len(prefix) :]})"
+    return f"[link]({paper})" if paper.startswith("http") else f"[{paper}](https://doi.org/{paper})"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in r) + " |" for r in lines
+    )
+
+
+def main() -> int:
+    """Write or compare all tables."""
+    write, stale = "--write" in sys.argv[1:], []
+    for name, home in HOMES.items():
+        path = ROOT / home
+        text = path.read_text("utf-8")
+        table = TABLES[name]()
+        if current(text, name) != table:
+            stale.append(f"{home}: table {name}")
+            if write:
+                path.write_text(replaced(text, name, table), encoding="utf-8")
+    verb = "written" if write else "out of date, run `make tables`"
+    sys.stdout.write("".join(f"{entry} {verb}\n" for entry in stale))
+    return 1 if stale and not write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""What the documentation shows exists: links, commands, plans, tables and code."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import pytest
+import typer
+from pydantic_core import PydanticUndefined
+
+from forget_audit import cli, plan
+from forget_audit.starter import write_starter
+from scripts import tables
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+PICTURES = ("docs/images/report.png",)
+
+
+def blocks(language: str) -> list[Any]:
+    found = []
+    for page in PAGES:
+        for k, match in enumerate(FENCE.finditer(page.read_text("utf-8"))):
+            if match[1] == language:
+                name = f"{page.relative_to(ROOT)}-{k}"
+                found.append(pytest.param(match[3], match[2].strip(), id=name))
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_resolve(page: Path) -> None:
+    broken = []
+    for target in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        if target in PICTURES:
+            continue
+        if not path.exists() or (anchor and anchor not in anchors(path.read_text("utf-8"))):
+            broken.append(target)
+    assert not broken
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/index.md").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_tables_agree_with_the_code(name: str) -> None:
+    text = (ROOT / tables.HOMES[name]).read_text("utf-8")
+    assert tables.current(text, name) == tables.TABLES[name](), "run `make tables`"
+
+
+def test_a_stale_table_is_noticed_and_written() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    stale = tables.replaced(text, "methods", "| nothing |")
+    assert tables.current(stale, "methods") == "| nothing |"
+    assert tables.replaced(stale, "methods", tables.current(text, "methods")) == text
+    with pytest.raises(ValueError, match="found no marks"):
+        tables.current(text, "recipes")
+
+
+# Commands
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the words of each line that calls the program or make."""
+    for line in text.splitlines():
+        words = re.split(r"\s+(?:>|\|\|)\s*", line)[0].replace('"', "").split()
+        while words and re.fullmatch(r"[A-Z_]+=\S+", words[0]):
+            words = words[1:]
+        if words and words[0] in ("forget-audit", "make"):
+            yield words
+
+
+def quoted(text: str) -> str:
+    """Make one word of what stands between quotes."""
+    return re.sub(r'"([^"]*)"', lambda match: match[1].replace(" ", "_"), text)
+
+
+def parse(words: list[str]) -> None:
+    command: Any = typer.main.get_command(cli.app)
+    context, words = click.Context(command), words[1:]
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"there is no command {words[0]}"
+        command, words = found, words[1:]
+    command.make_context("forget-audit", words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize(("text", "mark"), blocks("sh"))
+def test_shell_lines_parse(text: str, mark: str) -> None:
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for words in commands(quoted(text)):
+        if words[0] == "make":
+            assert set(words[1:]) <= targets
+        else:
+            parse(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"), [block for block in blocks("sh") if block.values[1] == "run"]
+)
+def test_shell_blocks_run(text: str, mark: str, tmp_path: Path) -> None:
+    for words in commands(quoted(text)):
+        words = [sys.executable, "-m", "forget_audit", *words[1:]]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+
+
+def test_readme_names_one_test_command() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = re.findall(r"<!-- test-command -->\n\n```sh\n(.*?)```", text, re.DOTALL)
+    assert found == ["make test\n"]
+
+
+def test_every_command_is_documented() -> None:
+    group = typer.main.get_command(cli.app)
+    assert hasattr(group, "commands")
+    for page in ("README.md", "docs/exit-codes.md"):
+        text = (ROOT / page).read_text("utf-8")
+        missing = [name for name in group.commands if f"`{name}`" not in text]
+        assert not missing, page
+
+
+def test_documented_exit_codes_are_those_of_the_program() -> None:
+    text = (ROOT / "docs/exit-codes.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| `certify` |"))
+    cells = [cell.strip() for cell in row.split("|")][2:]
+    for outcome, code in cli.CODES.items():
+        assert cells[code] == outcome
+
+
+# Python
+
+
+@pytest.mark.parametrize(("text", "mark"), blocks("python"))
+def test_python_is_part_of_an_example_that_runs(text: str, mark: str) -> None:
+    examples = [path.read_text("utf-8") for path in (ROOT / "examples").glob("*.py")]
+    assert any(text in example for example in examples)
+
+
+# Plans
+
+
+@pytest.mark.parametrize(("text", "mark"), blocks("toml"))
+def test_plans_are_good(text: str, mark: str, tmp_path: Path) -> None:
+    shown = tomllib.loads(text)
+    if set(shown) >= plan.REQUIRED:
+        write_starter(tmp_path)
+        plan.check_plan(shown, tmp_path)
+    for name, table in shown.items():
+        plan.SECTIONS[name].model_validate(table)
+
+
+def words_for(kind: Any) -> str:
+    """Say in words which values a field of the plan takes."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return words_for(parts[0])
+    if origin in (types.UnionType, typing.Union):
+        return words_for(next(part for part in parts if part is not type(None)))
+    if origin is Literal:
+        named = [f"`{part}`" for part in parts]
+        return " or ".join([", ".join(named[:-1]), named[-1]])
+    if origin is list:
+        inner = words_for(parts[0])
+        plural = {"text": "texts", "whole number": "whole numbers"}
+        return f"list of {plural.get(inner, inner)}"
+    if origin is dict:
+        return "table"
+    return {"str": "text", "int": "whole number", "float": "number", "date": "date"}[kind.__name__]
+
+
+def default_for(value: Any) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    return "none" if value is None else f"`{json.dumps(value)}`"
+
+
+@pytest.mark.parametrize("section", plan.SECTIONS)
+def test_plan_tables_agree_with_the_models(section: str) -> None:
+    text = (ROOT / "docs/plan.md").read_text("utf-8")
+    part = text.split(f"## `[{section}]`\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in part.splitlines()
+        if line.startswith("| `")
+    ]
+    fields = plan.SECTIONS[section].model_fields
+    assert [row[:3] for row in rows] == [
+        [f"`{name}`", words_for(field.annotation), default_for(field.default)]
+        for name, field in fields.items()
+    ]
+
+
+def test_plan_page_has_no_other_sections() -> None:
+    text = (ROOT / "docs/plan.md").read_text("utf-8")
+    assert re.findall(r"^## `\[(\w+)\]`$", text, re.MULTILINE) == list(plan.SECTIONS)
+
+
+# The verdict
+
+
+def test_verdict_page_names_every_statistic_gate_and_reason() -> None:
+    from forget_audit import yardstick
+    from forget_audit.reports import words
+
+    text = (ROOT / "docs/verdict.md").read_text("utf-8")
+    families = (yardstick.INSTANCE_FAMILY, yardstick.CLASS_FAMILY, yardstick.FIDELITY_FAMILY)
+    known = {name for family in families for name in family} | set(words.GATES)
+    assert not [name for name in sorted(known) if f"`{name}`" not in text]
+
+
+def test_only_warnings_speak_of_models_that_have_forgotten() -> None:
+    pages = [page for page in PAGES if "has forgotten" in page.read_text("utf-8")]
+    assert {page.name for page in pages} <= {
+        "README.md",
+        "CONTRIBUTING.md",
+        "talking-about-results.md",
+    }

@@ -1,0 +1,266 @@
+"""The HTML page: what it says, what it must never do, and its own signature."""
+
+import base64
+import html as html_module
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from forget_audit.errors import VerificationError
+from forget_audit.reports import html, html_signature, numbers, words
+from forget_audit.reports.evidence import problems
+from forget_audit.types import Json
+from tests.fixtures.evidence import evidence
+from tests.fixtures.released import folder, key
+
+OUTCOMES = ("PASS", "FAIL", "INCONCLUSIVE")
+
+
+def page_of(document: Json) -> str:
+    view = html.build(document, html.signer_of(key()))
+    return html.page(view, medium="html", attestation=b'{"payload":""}').decode()
+
+
+def text_of(document: Json) -> str:
+    """What a reader sees, in one line."""
+    body = re.sub(r"<style>.*?</style>|<script.*?</script>", " ", page_of(document), flags=re.S)
+    return re.sub(r"\s+", " ", html_module.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "symbol", "sentence"),
+    [
+        ("PASS", "✓", "At most 13 % of the measurable influence of the deleted records remains in "
+         "the model (or was over-removed), with 95 % confidence; 20 % was allowed."),
+        ("FAIL", "✕", "About 41 % of the measurable influence of the deleted records is still in "
+         "the model (between 31 % and 51 %; 20 % would have been allowed)."),
+        ("INCONCLUSIVE", "?", "The audit cannot tell whether the deleted records are gone."),
+    ],
+)  # fmt: skip
+def test_the_answer_is_a_word_a_symbol_and_a_sentence(
+    outcome: str, symbol: str, sentence: str
+) -> None:
+    text = text_of(evidence(outcome))
+    assert f"{symbol} {outcome}" in text
+    assert sentence in text
+    assert re.search(r"\d of \d required tests? within the margin · \d of \d conditions met", text)
+
+
+def test_a_required_test_that_is_inconclusive_is_counted_as_such() -> None:
+    assert "0 of 1 required test within the margin · 5 of 7 conditions met" in text_of(
+        evidence("INCONCLUSIVE")
+    )
+
+
+@pytest.mark.parametrize("code", sorted(words.REASONS))
+def test_every_reason_is_explained_in_words(code: str) -> None:
+    document = evidence("INCONCLUSIVE")
+    document["verdict"]["reasons"] = [code]
+    assert f"{words.REASONS[code]} ({code})" in text_of(document)
+
+
+def test_over_removal_is_a_failure_in_plain_words() -> None:
+    document = evidence("FAIL")
+    document["verdict"]["reasons"] = ["OVERFORGET"]
+    document["statistics"][0] |= {"difference": -0.4, "interval": [-0.5, -0.3], "estimate": -0.4}
+    text = text_of(document)
+    assert "pushed about 40 % of the measurable influence of the deleted records beyond" in text
+    assert "between −50 % and −30 %" in text
+
+
+def test_a_failure_outside_the_main_measure_names_what_differs() -> None:
+    document = evidence("FAIL")
+    document["statistics"][0]["outcome"] = "pass"
+    assert "differs from retrained models beyond chance in: residual influence, log-odds" in (
+        text_of(document)
+    )
+
+
+def test_small_requests_are_given_as_a_band_without_curves() -> None:
+    text = text_of(evidence("INCONCLUSIVE"))
+    assert "fewer than 10 records" in text
+    assert "7 records" not in text
+    document = evidence("INCONCLUSIVE")
+    document["attacks"][1]["series"] = evidence("PASS")["attacks"][1]["series"]
+    assert "Members found with few false" not in text_of(document)
+    assert "at the lower left" not in text_of(document).lower()
+
+
+def test_every_attack_has_a_row_with_its_reason() -> None:
+    text = text_of(evidence())
+    for attack in evidence()["attacks"]:
+        assert attack["title"] in text
+    assert "asks for images, and these rows are a table – not applicable" in text
+    assert "left out by the plan – not run" in text
+
+
+def test_what_a_signature_means_is_said() -> None:
+    text = text_of(evidence())
+    for sentence in words.SIGNATURE:
+        assert sentence in text
+    assert "not a certification under Art. 42 GDPR" in text
+    assert "not a proof of deletion" in text
+    assert key().key_fingerprint in text
+    assert key().certificate_fingerprint in text
+
+
+def test_numbers_carry_a_true_minus_sign() -> None:
+    assert numbers.signed(-0.25) == "−0.250"
+    assert numbers.signed(0.25) == "+0.250"
+    assert numbers.number(-0.0) == "0.000"
+    assert numbers.number(None) == "—"
+    assert numbers.percent_at_most(0.1201) == "13 %"
+    assert numbers.percent_at_most(0.0501) == "5.1 %"
+    assert numbers.percent_at_most(0.12) == "12 %"
+    assert not re.search(r"[ \[>]-\d", re.sub(r'src="[^"]*"', "", text_of(evidence("FAIL"))))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_equal_evidence_gives_equal_bytes(outcome: str) -> None:
+    assert page_of(evidence(outcome)) == page_of(evidence(outcome))
+
+
+class Reader(HTMLParser):
+    """Collects tags and whatever could fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.kinds: list[str | None] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action", "background", "poster"):
+                self.links.append(value or "")
+            if name.startswith("on") or name == "style":
+                self.handlers.append(name)
+            if tag == "script" and name == "type":
+                self.kinds.append(value)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    return reader
+
+
+def test_nothing_is_fetched_and_nothing_runs() -> None:
+    reader = read((folder() / "report.html").read_text())
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in reader.links)
+    assert reader.kinds == ["application/vnd.dsse+json"] * 2
+    assert not reader.handlers
+    assert not {"iframe", "object", "embed", "link", "base", "form"} & set(reader.tags)
+    assert "default-src 'none'" in (folder() / "report.html").read_text()
+    for link in reader.links:
+        drawing = base64.b64decode(link.partition(",")[2]).decode()
+        assert "<script" not in drawing
+        assert not re.search(r'href="(?!#)', drawing)
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</style><h1>owned</h1>",
+    "{{ 7*7 }}{% include 'x' %}",
+    '<link rel="attachment" href="file:///etc/passwd">',
+    "\"' onload=alert(1) x='",
+    "<!-- forget-audit signature begin -->\n</body>\n",
+    "\u202eRTL \u2066mixed\u2069 مرحبا",
+    "$\\frac{x}{$ & <b>",
+    "\r\nline\rbreaks\n",
+    "W" * 4000,
+)
+
+
+def free_texts(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield container and key of every text."""
+    for name, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        if isinstance(item, str):
+            yield value, name
+        elif isinstance(item, (dict, list)):
+            yield from free_texts(item)
+
+
+def injected(text: str) -> Json:
+    """Evidence in which every text that the schema leaves free is hostile."""
+    document = evidence("FAIL")
+    document["method"]["report"]["notes"] = ["note"]
+    for container, name in free_texts(document):
+        kept = container[name]
+        container[name] = text
+        if name in ("name", "x_label") or problems(document):
+            container[name] = kept
+    return document
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_stays_text(text: str) -> None:
+    document = injected(text)
+    assert document["report"]["controller"] == text
+    page = page_of(document)
+    plain, hostile = read(page_of(evidence("FAIL"))), read(page)
+    assert set(hostile.tags) <= set(plain.tags)
+    assert abs(len(hostile.tags) - len(plain.tags)) < 60
+    assert hostile.kinds == plain.kinds
+    assert not hostile.handlers
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in hostile.links)
+    signed = html_signature.sign(page.encode(), key(), "FA-1")
+    assert html_signature.split(signed)[0] == page.encode()
+    if "7*7" in text:
+        assert "{{ 7*7 }}" in page
+
+
+def test_hostile_names_of_series_and_metrics_stay_text() -> None:
+    document = evidence("FAIL")
+    for attack in document["attacks"]:
+        attack["title"] = HOSTILE[0]
+        for curves in attack["series"].values():
+            for line in curves.values():
+                line["x_label"] = line["y_label"] = HOSTILE[7] + HOSTILE[0]
+    reader = read(page_of(document))
+    for link in reader.links:
+        assert "<script" not in base64.b64decode(link.partition(",")[2]).decode()
+
+
+def test_the_page_verifies_itself() -> None:
+    page = (folder() / "report.html").read_bytes()
+    signed, _ = html_signature.split(page)
+    assert len(signed) < len(page)
+    audit = (folder() / "audit.dsse.json").read_bytes()
+    assert html_signature.attestation_of(page) == audit
+
+
+def stuffed(page: bytes) -> Iterator[bytes]:
+    """Pages that hide something between or around the markers."""
+    begin, end = html_signature.BEGIN, html_signature.END
+    block = page[page.index(begin) : page.index(end) + len(end)]
+    yield page.replace(begin, begin + b"\n<h1>PASS</h1>")
+    yield page.replace(end, b"<h1>PASS</h1>\n" + end)
+    yield page.replace(begin, b"<h1>PASS</h1>" + begin)
+    yield page.replace(block, block + b"\n" + block)
+    yield page.replace(b"<body>", b"<body>\n" + block)
+    yield page.replace(block + b"\n", b"")
+    yield page.replace(end + b"\n", b"")
+    yield page.replace(begin, begin.upper())
+    yield page.replace(begin, b"<!--forget-audit signature begin-->\nx\n" + begin)
+    yield page + b"<h1>PASS</h1>"
+    yield page.replace(b'id="signature">', b'id="signature" onload="x">')
+    yield page.replace(b'"}]}</script>\n' + end, b'"}]}<b>x</b></script>\n' + end)
+    yield page.replace(b"\n", b"\r\n")
+    yield b""
+    yield page[: len(page) // 2]
+
+
+def test_stuffed_markers_are_refused() -> None:
+    page = (folder() / "report.html").read_bytes()
+    forgeries = list(stuffed(page))
+    for number, forgery in enumerate(forgeries):
+        assert forgery != page
+        with pytest.raises(VerificationError, match="signature block"):
+            pytest.fail(f"accepted {number}: {len(html_signature.split(forgery))}")

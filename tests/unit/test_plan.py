@@ -1,0 +1,160 @@
+"""Plans: what is accepted, and that every problem is reported with its place."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forget_audit.errors import PlanError
+from forget_audit.plan import SECTIONS, check_plan, read_plan
+
+GOOD: dict[str, Any] = {
+    "request": {"reference": "REQ-1", "random": 100},
+    "data": {"source": "digits", "label_noise": 0.15},
+    "method": {"name": "finetune", "options": {"epochs": 1}},
+}
+
+
+def problems(tables: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
+    with pytest.raises(PlanError) as caught:
+        check_plan(tables, folder)
+    return {problem.place: problem.message for problem in caught.value.problems}
+
+
+def changed(**sections: dict[str, Any]) -> dict[str, Any]:
+    return {**GOOD, **sections}
+
+
+def test_a_good_plan_resolves_every_default() -> None:
+    plan = check_plan(GOOD, Path())
+    resolved = plan.as_json()
+    assert set(resolved) == set(SECTIONS)
+    assert resolved["references"]["retrained"] == 39
+    assert resolved["training"]["epochs"] == 150
+    case = plan.case(plan.dataset())
+    assert len(case.forget) == 100
+    unlearner = plan.unlearner()
+    assert unlearner is not None
+    assert unlearner.info.name == "finetune"
+
+
+def test_the_starter_plan_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parents[2] / "forget_audit" / "starter"
+    monkeypatch.syspath_prepend(str(folder))
+    plan = read_plan(folder / "plan.toml")
+    assert plan.dataset().n_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("tables", "place", "message"),
+    [
+        (changed(method={"name": "scrubb"}), "method.name", "did you mean 'scrub'"),
+        (changed(method={"name": "finetune", "options": {"epoch": 1}}), "method.options", "epoch"),
+        (
+            changed(request={"reference": "R", "forget": "no.csv"}),
+            "request.forget",
+            "no file no.csv",
+        ),
+        (changed(model={"unlearned": "no.safetensors"}), "model.unlearned", "no file"),
+        (
+            changed(request={"reference": "R", "classes": [11], "scope": "class"}),
+            "request",
+            "class 11 does not exist",
+        ),
+        (changed(training={"epochs": "many"}), "training.epochs", "found 'many'"),
+        (changed(training={"epochs": 1.5}), "training.epochs", "found 1.5"),
+        (changed(training={"epochs": 0}), "training.epochs", "greater than 0"),
+        (changed(training={"epoch": 3}), "training.epoch", "did you mean 'epochs'"),
+        (changed(trainning={}), "trainning", "did you mean 'training'"),
+        (changed(request={"reference": "R"}), "request", "exactly one of forget, random, classes"),
+        (
+            changed(request={"reference": "R", "random": 5, "classes": [1]}),
+            "request",
+            "found random and classes",
+        ),
+        (
+            changed(request={"reference": "R", "classes": [1]}),
+            "request.scope",
+            "does not go with 'classes'",
+        ),
+        (changed(request={"random": 5}), "request.reference", "Field required"),
+        (
+            changed(request={"reference": "a.person@example.org", "random": 5}),
+            "request.reference",
+            "looks like personal data",
+        ),
+        (changed(data={"source": "didgits"}), "data.source", "did you mean 'digits'"),
+        (changed(data={"source": "randhie", "label_noise": 0.1}), "data.source", "digits only"),
+        (changed(battery={"profile": "lax"}), "battery.profile", "unknown profile 'lax'"),
+        (changed(battery={"attacks": ["lirra"]}), "battery.attacks", "did you mean 'lira'"),
+        (changed(model={"architecture": "mpl"}), "model.architecture", "did you mean 'mlp'"),
+        (changed(model={"options": {"depth": 2}}), "model.options", "does not accept"),
+        (changed(training={"function": "no.such:fit"}), "training.function", "cannot import"),
+        (changed(report={"formats": ["doc"]}), "report.formats.0", "found 'doc'"),
+        (changed(request={"reference": "R", "random": 5000}), "request", "cannot forget 5000"),
+        (changed(request="now"), "request", "found 'now'"),
+    ],
+)
+def test_each_problem_has_its_place(tables: dict[str, Any], place: str, message: str) -> None:
+    assert message in problems(tables)[place]
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    found = problems(
+        {
+            "request": {"reference": "R", "forget": "nowhere.csv"},
+            "data": {"source": "digits", "label_noise": "much"},
+            "model": {"architecture": "mpl"},
+            "method": {"name": "scrubb"},
+            "references": {"retrained": "39"},
+            "battery": {"profile": "lax"},
+        }
+    )
+    assert set(found) == {
+        "request.forget",
+        "data.label_noise",
+        "model.architecture",
+        "method.name",
+        "references.retrained",
+        "battery.profile",
+    }
+
+
+def test_required_sections() -> None:
+    assert "missing" in problems({"data": {"source": "digits"}})["request"]
+    without_method = {key: value for key, value in GOOD.items() if key != "method"}
+    assert "a [method] that makes it" in problems(without_method)["model.unlearned"]
+
+
+def test_overlapping_ids_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    split = np.array(["train"] * 30 + ["test"] * 30)
+    np.savez(
+        tmp_path / "rows.npz", x=rng.normal(size=(60, 3)), y=rng.integers(0, 2, 60), split=split
+    )
+    (tmp_path / "ids.csv").write_text("3\n40\n41\n", encoding="utf-8")
+    tables = changed(
+        request={"reference": "R", "forget": "ids.csv"}, data={"source": "npz:rows.npz"}
+    )
+    assert "2 ids to forget overlap" in problems(tables, tmp_path)["request"]
+    (tmp_path / "ids.csv").write_text("3\n3\n", encoding="utf-8")
+    assert "lists '3' twice" in problems(tables, tmp_path)["request.forget"]
+
+
+def test_a_hostile_model_file_is_a_problem_of_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(b"\x80\x04N.")
+    assert (
+        "not a safe model file"
+        in problems(changed(model={"original": "m.pt"}), tmp_path)["model.original"]
+    )
+
+
+@pytest.mark.parametrize("content", [b"[request", b"\xff\xfe", b"a = "])
+def test_not_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match="is not TOML"):
+        read_plan(path)
+    with pytest.raises(PlanError, match="cannot be read: No such file"):
+        read_plan(tmp_path / "absent.toml")
