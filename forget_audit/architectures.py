@@ -133,7 +133,7 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 hostile bytes fail in any way, and none may pass
+    except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"{path.name} is not a safe model file ({first}); nothing in it was run. "

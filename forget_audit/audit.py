@@ -23,11 +23,13 @@ from forget_audit.commission import Commission, make_subject
 from forget_audit.digests import canonical_json
 from forget_audit.errors import VerificationError
 from forget_audit.policy import Weighed, weigh
-from forget_audit.references import Counts, Workshop, prepare_references
+from forget_audit.references import Counts, prepare_references
 from forget_audit.reports.release import Released, release
 from forget_audit.signing import SigningKey, default_key
 from forget_audit.targets import Target
+from forget_audit.training import fitting_threads
 from forget_audit.types import AttackResult, Case, Json, Trainer, Verdict
+from forget_audit.weighing import Group
 
 Progress = Callable[[int], None]
 
@@ -121,20 +123,16 @@ def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
         commission: What is audited, against what, by which rule.
         progress: Shows how far it is; silent if left out.
     """
-    shown = progress or Silent()
+    with fitting_threads(commission.template()):
+        return _carry_out(commission, progress or Silent())
+
+
+def _carry_out(commission: Commission, shown: Display) -> Audit:
     case, counts, seed = commission.case, commission.counts, commission.seed
     start = time.perf_counter()
     timings: dict[str, float] = {}
     with shown.stage("training references", counts.total) as step, _timed(timings, "training"):
-        workshop = Workshop(
-            case=case,
-            seed=seed,
-            template=commission.template,
-            cache=commission.cache,
-            fresh=commission.fresh,
-            workers=commission.workers,
-            progress=step,
-        )
+        workshop = commission.workshop(step)
         references = prepare_references(workshop, counts)
     with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
         subject = make_subject(commission, workshop, step)
@@ -144,32 +142,24 @@ def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
         attacks = run_battery(audited[0], pool, case, seed, commission.attacks, step)
     secret = secrets.token_bytes(32)
     with shown.stage("statistics", 1), _timed(timings, "statistics"):
-        arrays = scoretable.collect(
-            {
-                "retrained": references.pool.retrained,
-                "originals": references.pool.originals,
-                "audited": audited,
-                "identity": references.identity,
-            },
-            case,
-            secret,
-        )
-        scores = scoretable.to_bytes(arrays)
+        groups: dict[Group, Sequence[Target]] = {
+            "retrained": references.pool.retrained,
+            "originals": references.pool.originals,
+            "audited": audited,
+            "identity": references.identity,
+        }
+        scores = scoretable.to_bytes(scoretable.collect(groups, case, secret))
         models = scoretable.models_of(scoretable.from_bytes(scores))
         weighed = weigh(models, profile=commission.profile, scope=case.scope)
+    timings["total"] = time.perf_counter() - start
+    evidence = record.compile_evidence(
+        commission, subject, weighed, attacks, scores=scores, secret=secret, timings=timings
+    )
     return Audit(
         verdict=weighed.verdict,
         weighed=weighed,
         attacks=tuple(attacks),
-        evidence=record.compile_evidence(
-            commission,
-            subject,
-            weighed,
-            attacks,
-            scores=scores,
-            secret=secret,
-            timings={**timings, "total": time.perf_counter() - start},
-        ),
+        evidence=evidence,
         scores=scores,
         models=subject.models,
         made_here=not commission.unlearned,

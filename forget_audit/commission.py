@@ -85,6 +85,18 @@ class Commission:
     fresh: bool = False
     workers: int = 1
 
+    def workshop(self, progress: Progress = lambda _: None) -> Workshop:
+        """Return where the models of this audit are trained."""
+        return Workshop(
+            case=self.case,
+            seed=self.seed,
+            template=self.template,
+            cache=self.cache,
+            fresh=self.fresh,
+            workers=self.workers,
+            progress=progress,
+        )
+
 
 def from_plan(
     plan: Plan, *, cache: Path | None = None, fresh: bool = False, workers: int = 1

@@ -21,8 +21,9 @@ from forget_audit.digests import canonical_json, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.policy import PROFILES
-from forget_audit.references import Workshop, shadow_members
+from forget_audit.references import shadow_members
 from forget_audit.reports.release import Released
+from forget_audit.training import fitting_threads
 from forget_audit.trust import load as load_trust
 from forget_audit.types import Json
 from forget_audit.verify import verify_path
@@ -160,9 +161,8 @@ def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -
     if out.suffix != ".safetensors":
         raise ModelError(f"models are written as .safetensors, found {out.name}")
     ordered = commissioned(plan, device=device)
-    with progress.stage("unlearning", 2) as step:
-        workshop = _workshop(ordered)
-        subject = make_subject(ordered, workshop, step)
+    with progress.stage("unlearning", 2) as step, fitting_threads(ordered.template()):
+        subject = make_subject(ordered, ordered.workshop(), step)
     made = subject.unlearned
     if made is None or ordered.method is None:
         raise ModelError("the plan hands in an unlearned model; there is nothing to do")
@@ -182,16 +182,10 @@ def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -
     return {**plain(record), "model": str(out), "record": str(beside)}
 
 
-def _workshop(ordered: Commission) -> Workshop:
-    return Workshop(
-        case=ordered.case, seed=ordered.seed, template=ordered.template, cache=ordered.cache
-    )
-
-
 def forecast(plan: Plan, *, device: str = "auto") -> Json:
     """Say what an audit would train, what is remembered, and what it cannot show; train nothing."""
     ordered = commissioned(plan, device=device)
-    case, counts, workshop = ordered.case, ordered.counts, _workshop(ordered)
+    case, counts, workshop = ordered.case, ordered.counts, ordered.workshop()
     halves = shadow_members(len(case.auxiliary), counts.shadows, ordered.seed)
     retain, whole = np.arange(len(case.retain)), np.arange(len(case.training))
     groups = {

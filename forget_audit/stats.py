@@ -174,10 +174,9 @@ def auc_interval(forget: Floats, control: Floats, level: float = 0.95) -> tuple[
     """
     n_f, n_c = len(forget), len(control)
     value = auc(forget, control)
-    if value in (0.0, 1.0):
-        k = min(n_f, n_c)
-        low, high = binomial_interval(round(value * k), k, level)
-        return low, high
+    k = min(n_f, n_c)
+    if value in (0.0, 1.0) or k < 2:
+        return binomial_interval(round(value * k), k, level)
     combined = stats.rankdata(np.concatenate([forget, control]))
     placement_f = (combined[:n_f] - stats.rankdata(forget)) / n_c
     placement_c = 1 - (combined[n_f:] - stats.rankdata(control)) / n_f
@@ -245,15 +244,17 @@ def studentise(members: Floats) -> Floats:
     A column without any spread gives zeros; an entry that alone differs gives infinity.
     """
     n = len(members)
-    total, squares = members.sum(axis=0), (members**2).sum(axis=0)
-    mean = (total - members) / (n - 1)
-    variance = np.maximum((squares - members**2) / (n - 1) - mean**2, 0.0) * (n - 1) / (n - 2)
-    difference = members - mean
-    scale = np.sqrt(variance)
-    tiny = scale <= 1e-10 * (1 + np.abs(mean))
-    same = np.abs(difference) <= 1e-10 * (1 + np.abs(mean))
-    quotient = difference / np.where(tiny, 1.0, scale)
-    return np.asarray(np.where(tiny, np.where(same, 0.0, np.sign(difference) * np.inf), quotient))
+    centred = members - members.mean(axis=0)
+    size = np.abs(members).max(axis=0)
+    without = -centred / (n - 1)
+    difference = centred - without
+    squares = np.sum(centred**2, axis=0) - centred * difference
+    spread = np.sqrt(np.maximum(squares, 0.0) / (n - 2))
+    rounding = 1e-12 * size
+    same, flat = np.abs(difference) <= rounding, spread <= rounding
+    quotient = difference / np.where(flat, 1.0, spread)
+    far = np.where(difference > 0, np.inf, -np.inf)
+    return np.asarray(np.where(same, 0.0, np.where(flat, far, quotient)))
 
 
 def max_t_p_value(reference: Floats, audited: Floats, rng: np.random.Generator) -> float:
@@ -288,12 +289,15 @@ def max_t_p_value(reference: Floats, audited: Floats, rng: np.random.Generator) 
 def _group_t(pool: Floats, groups: npt.NDArray[np.int64]) -> Floats:
     """Return the largest two-sample t over statistics, for each way to call a group audited."""
     n, m = len(pool), groups.shape[1]
-    total = pool.sum(axis=0)
-    inside = pool[groups].sum(axis=1)
-    gap = inside / m - (total - inside) / (n - m)
-    squares = (pool**2).sum(axis=0) - inside**2 / m - (total - inside) ** 2 / (n - m)
+    centred = pool - pool.mean(axis=0)
+    inside = centred[groups].sum(axis=1)
+    gap = np.abs(inside * (1 / m + 1 / (n - m)))
+    squares = (centred**2).sum(axis=0) - inside**2 * (1 / m + 1 / (n - m))
     scale = np.sqrt(np.maximum(squares, 0.0) / (n - 2) * (1 / m + 1 / (n - m)))
-    return np.asarray(np.max(np.abs(gap) / np.where(scale > 1e-12, scale, np.inf), axis=1))
+    rounding = 1e-7 * np.abs(centred).max(axis=0)
+    flat = scale <= rounding
+    far = np.where(gap > rounding, np.inf, 0.0)
+    return np.asarray(np.max(np.where(flat, far, gap / np.where(flat, 1.0, scale)), axis=1))
 
 
 def holm(p_values: Sequence[float]) -> Floats:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Index = npt.NDArray[np.int64]
 Progress = Callable[[int], None]
 BATCH_OF_MODELS = 32
+SMALL_MODEL = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ class RecipeTrainer:
             orders = [generator(seeds[i], "order") for i in chunk]
             rows = [subsets[i] for i in chunk]
             if batchable(group[0]):
-                with one_thread():
+                with fitting_threads(group[0]):
                     fit_together(group, x, y, rows, self.recipe, orders)
                 progress(len(chunk))
             else:
@@ -168,14 +169,15 @@ def deal(n: int, steps: int, rng: np.random.Generator) -> Iterator[Index]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Run the body on one thread: for the small steps here, waiting for others costs more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def fitting_threads(model: nn.Module) -> Iterator[None]:
+    """Run the body on one thread if `model` is small: waiting for others would cost more."""
+    before = torch.get_num_threads()
+    if sum(p.numel() for p in model.parameters()) < SMALL_MODEL:
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def tensors(x: Features, y: Labels, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,8 +21,7 @@ from forget_audit.reports.attestation import (
     RELEASE_TYPE,
     Opened,
     audit_statement,
-    named_signer,
-    open_envelope,
+    open_self_signed,
 )
 from forget_audit.reports.release import AUDIT, EVIDENCE, NAME, PAGE, PDF, RELEASE, SCORES
 from forget_audit.signing import certificates_of
@@ -254,8 +253,7 @@ class _Checker:
         return str(opened.keyid)
 
     def opened(self, data: bytes, kind: str | None, keyid: str | None = None) -> Opened:
-        public, _ = named_signer(data)
-        opened = open_envelope(data, [public])
+        opened = open_self_signed(data)
         if kind not in (None, opened.kind):
             raise VerificationError(f"expected a statement of the kind {kind}")
         if keyid not in (None, opened.keyid):

@@ -317,5 +317,3 @@ def _fidelity(part: Derived, z: Floats) -> dict[str, Floats]:
         "test_z": z[:, part.n_f :].mean(axis=1),
         "label_shift": 0.5 * np.abs(part.label_shares - others).sum(axis=1),
     }
-
-influence = influences

@@ -167,35 +167,34 @@ def open_envelope(data: bytes, public_keys: Iterable[str]) -> Opened:
     Raises:
         VerificationError: If anything about it is not as it must be.
     """
-    payload, keyid, signature = _parts(data)
-    public = next((pem for pem in public_keys if keyid_of(pem) == keyid), None)
+    parts = _parts(data)
+    public = next((pem for pem in public_keys if keyid_of(pem) == parts[1]), None)
     if public is None:
-        raise VerificationError(f"no public key with the id {keyid[:16]}… at hand")
-    if not verify(public, pre_authentication(PAYLOAD_TYPE, payload), signature):
-        raise VerificationError("the signature does not fit the statement and its key")
-    return Opened(statement=_statement(payload), keyid=keyid, public_key=public)
+        raise VerificationError(f"no public key with the id {parts[1][:16]}… at hand")
+    return _opened(*parts, public)
 
 
-def named_signer(data: bytes) -> tuple[str, str]:
-    """Return public key and certificates (PEM) that an envelope names; nothing is checked yet.
+def open_self_signed(data: bytes) -> Opened:
+    """Check an envelope with the key that its own statement names.
+
+    That shows the envelope intact and who claims it; whether that signer is to be believed is a
+    matter of the reader's trust file.
 
     Raises:
-        VerificationError: If it names none.
+        VerificationError: If anything about it is not as it must be.
     """
-    payload, keyid, _ = _parts(data)
+    payload, keyid, signature = _parts(data)
     signer = _statement(payload)["predicate"].get("signer")
-    if not isinstance(signer, dict):
-        raise VerificationError("the statement does not name its signer")
-    public, certificates = signer.get("publicKey"), signer.get("certificates")
-    if not isinstance(public, str) or not isinstance(certificates, str):
+    named = signer.get("publicKey") if isinstance(signer, dict) else None
+    if not isinstance(named, str) or not isinstance(signer.get("certificates"), str):
         raise VerificationError("the statement does not name its signer")
     try:
-        same = keyid_of(public) == keyid
+        same = keyid_of(named) == keyid
     except KeyFileError as error:
         raise VerificationError(f"the signer's key: {error}") from error
     if not same:
         raise VerificationError("the key id is not that of the key named in the statement")
-    return public, certificates
+    return _opened(payload, keyid, signature, named)
 
 
 def named_subjects(data: bytes) -> list[str]:
@@ -205,6 +204,12 @@ def named_subjects(data: bytes) -> list[str]:
         VerificationError: If it is malformed.
     """
     return [item["name"] for item in _statement(_parts(data)[0])["subject"]]
+
+
+def _opened(payload: bytes, keyid: str, signature: bytes, public: str) -> Opened:
+    if not verify(public, pre_authentication(PAYLOAD_TYPE, payload), signature):
+        raise VerificationError("the signature does not fit the statement and its key")
+    return Opened(statement=_statement(payload), keyid=keyid, public_key=public)
 
 
 def _parts(data: bytes) -> tuple[bytes, str, bytes]:

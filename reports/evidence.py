@@ -44,8 +44,8 @@ def read(data: bytes) -> Json:
 def problems(evidence: object) -> list[str]:
     """Say what does not fit, each with its place; empty if all does.
 
-    Beyond the schema: required tests must be among the statistics, and no list of named things
-    may hold a name twice.
+    Beyond the schema: required tests must be among the statistics, no list of named things may
+    hold a name twice, and a curve has as many positions as values, all of one kind.
     """
     found = _check(evidence, schema(), "evidence")
     if found or not isinstance(evidence, dict):
@@ -66,7 +66,19 @@ def problems(evidence: object) -> list[str]:
         for place, entries in lists.items()
         if len(set(entries)) != len(entries)
     ]
+    found += [
+        f"evidence.attacks: {attack['name']} has a malformed curve {name}"
+        for attack in evidence["attacks"]
+        for name, lines in attack["series"].items()
+        if not all(_is_curve(line, numeric=name == "roc") for line in lines.values())
+    ]
     return found[:MOST]
+
+
+def _is_curve(line: Json, *, numeric: bool) -> bool:
+    named = [isinstance(x, str) for x in line["x"]]
+    alike = not any(named) or (all(named) and not numeric)
+    return alike and len(line["x"]) == len(line["y"])
 
 
 def _check(value: Any, rule: Json, place: str) -> list[str]:

@@ -1,53 +1,26 @@
-"""Pictures of the evidence as SVG data URLs, each with alternative text and its numbers.
+"""Pictures of the evidence, each with alternative text and its numbers."""
 
-Data URLs keep one picture's names and styles apart from another's. Text stays text, in the
-bundled family; salt and dates are fixed, so that equal evidence gives equal bytes.
-"""
-
-import base64
-import io
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure as Canvas
 
 from forget_audit.reports import numbers, words
-from forget_audit.reports.view import Cell, Drawing, Figure, Row, Table
+from forget_audit.reports.canvas import (
+    AUDITED,
+    BAND,
+    INK,
+    ORIGINAL,
+    OTHER,
+    RETRAINED,
+    canvas,
+    label,
+)
+from forget_audit.reports.view import Cell, Figure, Row, Table
 from forget_audit.types import Json
 
-AUDITED, RETRAINED, ORIGINAL, OTHER = "#b45309", "#1d4ed8", "#6b7280", "#0f766e"
-INK, GRID, BAND = "#1f2937", "#d1d5db", "#bfdbfe"
-DARK = {
-    INK: "#e5e7eb", GRID: "#374151", AUDITED: "#fbbf24", RETRAINED: "#93c5fd",
-    ORIGINAL: "#9ca3af", OTHER: "#5eead4", BAND: "#1e3a8a",
-}  # fmt: skip
-DARK_RULES = "@media screen and (prefers-color-scheme:dark){{{}}}".format(
-    "".join(
-        f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
-        for light, dark in DARK.items()
-        for part in ("fill", "stroke")
-    )
-)
 FEWEST = 1e-3
-STYLE: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "forget-audit", "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"], "font.size": 8.5, "text.color": INK,
-    "axes.edgecolor": GRID, "axes.labelcolor": INK, "axes.linewidth": 0.8, "axes.grid": True,
-    "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.4, "xtick.color": INK,
-    "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0,
-    "ytick.minor.size": 0, "axes.spines.top": False, "axes.spines.right": False,
-    "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.4,
-    "axes.unicode_minus": True, "figure.facecolor": "none", "axes.facecolor": "none",
-    "savefig.facecolor": "none", "legend.handlelength": 1.6,
-}  # fmt: skip
-
-log = logging.getLogger(__name__)
+RATES = (0.001, 0.01, 0.1, 1.0)
 
 
 def influence(evidence: Json) -> Figure | None:
@@ -61,7 +34,7 @@ def influence(evidence: Json) -> Figure | None:
         ("Retrained", "without the records", cloud["retrained"], RETRAINED),
         ("Audited", "with its interval", cloud["audited"], AUDITED),
     )
-    with _canvas(6.9, 1.9) as (axes, finish):
+    with canvas(6.9, 1.9) as (axes, finish):
         _margins(axes, main["margin"], main["reference_mean"])
         for level, (_, _, values, colour) in enumerate(groups):
             offsets = level + 0.32 * _spread(len(values))
@@ -104,7 +77,7 @@ def differences(evidence: Json) -> Figure | None:
     ]
     if not usable:
         return None
-    with _canvas(6.9, 0.55 + 0.23 * len(usable)) as (axes, finish):
+    with canvas(6.9, 0.55 + 0.23 * len(usable)) as (axes, finish):
         axes.axvline(0, color=INK, linewidth=0.8)
         rows = []
         for level, item in enumerate(reversed(usable)):
@@ -138,10 +111,10 @@ def differences(evidence: Json) -> Figure | None:
 
 def roc(attack: Json) -> Figure | None:
     """Draw the attack's error rates on logarithmic axes: the corner at the lower left matters."""
-    series = attack["series"].get("roc")
-    if not series or "audited" not in series:
+    series = _curves(attack, "roc")
+    if "audited" not in series:
         return None
-    with _canvas(3.3, 2.5) as (axes, finish):
+    with canvas(3.3, 2.5) as (axes, finish):
         axes.set(xscale="log", yscale="log", xlim=(FEWEST, 1), ylim=(FEWEST, 1.2))
         axes.plot([FEWEST, 1], [FEWEST, 1], color=INK, linewidth=0.7, linestyle=":",
                   label="coin")  # fmt: skip
@@ -157,6 +130,9 @@ def roc(attack: Json) -> Figure | None:
                 axes.plot(x, y, color=colour, linestyle=dashes, label=name)
         axes.legend(loc="lower right", borderaxespad=0.2)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks(RATES, ["0.1 %", "1 %", "10 %", "100 %"])
+            axis.set_ticks([], minor=True)
         drawing = finish()
     rows = [
         (name.replace("_", ", "), *(_at(line, level) for level in (0.001, 0.01, 0.1)))
@@ -175,22 +151,25 @@ def roc(attack: Json) -> Figure | None:
 
 def lines(attack: Json, name: str, caption: str) -> Figure | None:
     """Draw curves of an attack, one a group of models."""
-    series = attack["series"].get(name)
+    series = _curves(attack, name)
     if not series:
         return None
     looks = {"audited": (AUDITED, "-", "D"), "retrained": (RETRAINED, "-", "o"),
              "original": (ORIGINAL, "--", "o"), "twin": (OTHER, ":", "s")}  # fmt: skip
     first = next(iter(series.values()))
-    positions = [str(x) if isinstance(x, str) else numbers.value(float(x)) for x in first["x"]]
-    with _canvas(3.3, 2.5) as (axes, finish):
+    named = any(isinstance(x, str) for x in first["x"])
+    positions = [label(x) if isinstance(x, str) else numbers.value(float(x)) for x in first["x"]]
+    with canvas(3.3, 2.5) as (axes, finish):
         for group, line in series.items():
             colour, dashes, marker = looks.get(group, (OTHER, "-.", "^"))
-            axes.plot(line["x"], line["y"], color=colour, linestyle=dashes, marker=marker,
-                      markersize=3.5, label=group)  # fmt: skip
+            axes.plot(range(len(line["x"])) if named else line["x"], line["y"],
+                      color=colour, linestyle=dashes, marker=marker, markersize=3.5,
+                      label=label(group))  # fmt: skip
         axes.legend(loc="best")
-        axes.set(xlabel=first["x_label"].replace("$", ""), ylabel=first["y_label"].replace("$", ""))
-        if any(isinstance(x, str) for x in first["x"]) and len(positions) > 4:
-            axes.tick_params(axis="x", rotation=40)
+        axes.set(xlabel=label(first["x_label"]), ylabel=label(first["y_label"]))
+        if named:
+            turned = 40 if len(positions) > 4 else 0
+            axes.set_xticks(range(len(positions)), positions, rotation=turned)
         drawing = finish()
     steps = _thinned(len(positions))
     columns = (first["x_label"], *(positions[i] for i in steps))
@@ -205,29 +184,10 @@ def lines(attack: Json, name: str, caption: str) -> Figure | None:
     )
 
 
-@contextmanager
-def _canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Drawing]]]:
-    with mpl.rc_context(STYLE):
-        figure = Canvas(figsize=(width, height), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-
-        def finish() -> Drawing:
-            buffer = io.StringIO()
-            nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            canvas.print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]
-            text = buffer.getvalue()
-            return Drawing(
-                light=_data_url(text),
-                adaptive=_data_url(text.replace("<defs>", f"<style>{DARK_RULES}</style><defs>", 1)),
-            )
-
-        yield axes, finish
-        figure.clear()
-
-
-def _data_url(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+def _curves(attack: Json, name: str) -> Json:
+    """Return the curves of that name that have points to draw."""
+    curves = attack["series"].get(name, {})
+    return {group: line for group, line in curves.items() if line["x"] and line["y"]}
 
 
 def _numbers(name: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
@@ -271,7 +231,7 @@ def _item(values: list[float], index: int) -> float | None:
 
 
 def _at(line: Json, level: float) -> float:
-    reached = [y for x, y in zip(line["x"], line["y"], strict=False) if x <= level]
+    reached = [y for x, y in zip(line["x"], line["y"], strict=True) if x <= level]
     return max(reached, default=0.0)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import MissingDependency
 from forget_audit.reports import html
-from forget_audit.reports.view import ReportView
+from forget_audit.reports.view import Place, ReportView
 from forget_audit.types import Json
 
 APT = "apt-get install --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
@@ -31,8 +31,8 @@ FORM: dict[str, Any] = {"pdf_variant": "pdf/a-3u", "pdf_tags": True}
 log = logging.getLogger(__name__)
 
 
-def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes, tuple[float, ...]]:
-    """Return the unsigned PDF and where on page one its signature belongs.
+def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes, Place]:
+    """Return the unsigned PDF and where its signature belongs.
 
     Args:
         view: All strings.
@@ -40,7 +40,7 @@ def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes,
         attestation: DSSE envelope of the result; attached.
 
     Returns:
-        The PDF, and the box of the signature field in points: left, bottom, right, top.
+        The PDF, and where the seal is printed.
 
     Raises:
         MissingDependency: If WeasyPrint or a library it needs is missing.
@@ -66,11 +66,11 @@ def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes,
     with _quiet():
         source = weasyprint.HTML(string=page.decode("utf-8"), url_fetcher=fetcher, base_url=None)
         document = source.render(stylesheets=[sheet], font_config=fonts, **FORM)
-        box = _box(document)
+        place = _place(document)
         identifier = bytes.fromhex(sha256(encoded))[:16]
         data = document.write_pdf(attachments=attachments, pdf_identifier=identifier, **FORM)
         del document  # its open file is closed here, where the warning of it is ignored
-    return bytes(data), box
+    return bytes(data), place
 
 
 def available() -> str | None:
@@ -127,12 +127,12 @@ def _attachment(
     )  # fmt: skip
 
 
-def _box(document: Any) -> tuple[float, ...]:
-    page = document.pages[0]
-    left, top, right, bottom = page.anchors["signature-field"]
-    return tuple(
-        round(v * PIXEL, 2) for v in (left, page.height - bottom, right, page.height - top)
-    )
+def _place(document: Any) -> Place:
+    name = "signature-field"
+    number, page = next((i, page) for i, page in enumerate(document.pages) if name in page.anchors)
+    left, top, right, bottom = page.anchors[name]
+    edges = (left, page.height - bottom, right, page.height - top)
+    return Place(page=number, box=tuple(round(edge * PIXEL) for edge in edges))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 
 from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
+from forget_audit.reports.view import Place
 from forget_audit.signing import SigningKey
 
 FIELD = "ToolSignature"
@@ -41,7 +42,7 @@ class PdfCheck:
     keyid: str | None
 
 
-def sign(pdf: bytes, key: SigningKey, box: Sequence[float], reason: str) -> bytes:
+def sign(pdf: bytes, key: SigningKey, place: Place, reason: str) -> bytes:
     """Return `pdf` with a certifying signature that still allows filling in forms.
 
     The field lies over the seal that the page prints itself and draws nothing: readers can click
@@ -50,7 +51,7 @@ def sign(pdf: bytes, key: SigningKey, box: Sequence[float], reason: str) -> byte
     Args:
         pdf: Unsigned.
         key: Signs.
-        box: Left, bottom, right, top of the field on page one, in points.
+        place: Of the seal that the page prints.
         reason: Of signing, for readers.
 
     Raises:
@@ -68,15 +69,15 @@ def sign(pdf: bytes, key: SigningKey, box: Sequence[float], reason: str) -> byte
             def register_extensions(self, pdf_out: Any, *, md_algorithm: str) -> None:  # noqa: ARG002
                 pdf_out.register_extension(signers.constants.ESIC_EXTENSION_1)
 
-        left, bottom, right, top = (round(value) for value in box)
-        place = fields.SigFieldSpec(FIELD, on_page=0, box=(left, bottom, right, top))
+        left, bottom, right, top = place.box
+        spec = fields.SigFieldSpec(FIELD, on_page=place.page, box=(left, bottom, right, top))
         metadata = signers.PdfSignatureMetadata(
             field_name=FIELD, subfilter=fields.SigSeedSubFilter.PADES, md_algorithm="sha256",
             certify=True, docmdp_permissions=fields.MDPPerm.FILL_FORMS, name=key.name,
             reason=reason,
         )  # fmt: skip
         empty = StaticStampStyle(border_width=0, background=RawContent(b"q Q"))
-        signer = Plain(metadata, _signer(key), stamp_style=empty, new_field_spec=place)
+        signer = Plain(metadata, _signer(key), stamp_style=empty, new_field_spec=spec)
         writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
         signed = signer.sign_pdf(writer, bytes_reserved=ROOM).getvalue()
     found = verify_pdf(bytes(signed), [key.chain[-1]])
@@ -105,12 +106,12 @@ def verify_pdf(data: bytes, roots: Sequence[x509.Certificate]) -> PdfCheck:
                 return _invalid(f"expected one signature, found {len(signatures)}")
             last = signatures[0]
             keyid = _keyid(last.signer_cert)
-            last.compute_integrity_info()
+            last.compute_integrity_info(skip_diff=True)
+            if last.coverage != SignatureCoverageLevel.ENTIRE_FILE:
+                return _invalid("the signature does not cover the whole file", keyid)
             status = _status(last, roots)
             if not (status.intact and status.valid):
                 return _invalid("the file was changed after signing", keyid)
-            if status.coverage != SignatureCoverageLevel.ENTIRE_FILE:
-                return _invalid("the signature does not cover the whole file", keyid)
             if status.modification_level != ModificationLevel.NONE:
                 return _invalid("the file was modified after signing", keyid)
             return PdfCheck(valid=True, trusted=bool(status.bottom_line), reason="", keyid=keyid)

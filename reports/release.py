@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from forget_audit.digests import canonical_json, file_digest, sha256
 from forget_audit.errors import (
@@ -33,8 +32,6 @@ EVIDENCE, SCORES, AUDIT, RELEASE = (
     "evidence.json", "scores.npz", "audit.dsse.json", "release.dsse.json",
 )  # fmt: skip
 PAGE, PDF = "report.html", "report.pdf"
-Format = Literal["html", "pdf"]
-
 OURS = frozenset({EVIDENCE, SCORES, AUDIT, RELEASE, PAGE, PDF})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -58,7 +55,7 @@ def release(
     extra_files: Mapping[str, bytes | Path],
     key: SigningKey,
     out_dir: Path,
-    formats: Sequence[Format] = ("html", "pdf"),
+    formats: Sequence[str] = ("html", "pdf"),
 ) -> Released:
     """Render, sign and write a report.
 
@@ -104,9 +101,9 @@ def release(
 def _pdf(view: ReportView, evidence: Json, key: SigningKey, audit: bytes) -> bytes:
     from forget_audit.reports import pdf, pdf_signature
 
-    unsigned, box = pdf.render(view, evidence, audit)
+    unsigned, place = pdf.render(view, evidence, audit)
     reason = f"Issues the audit report {evidence['report']['id']}"
-    return pdf_signature.sign(unsigned, key, box, reason)
+    return pdf_signature.sign(unsigned, key, place, reason)
 
 
 def _check(

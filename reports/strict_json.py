@@ -3,7 +3,8 @@
 import json
 from typing import Any, NoReturn
 
-from forget_audit.digests import canonical_json
+import rfc8785
+
 from forget_audit.errors import VerificationError
 
 LARGEST = 64 * 1024 * 1024
@@ -41,8 +42,8 @@ def canonical(data: bytes, what: str) -> dict[str, Any]:
     """
     value = parse(data, what)
     try:
-        same = canonical_json(value) == data
-    except (ValueError, RecursionError) as error:
+        same = rfc8785.dumps(value) == data
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
         raise VerificationError(f"{what}: not canonical JSON ({error})") from error
     if not same:
         raise VerificationError(f"{what}: not canonical JSON (RFC 8785)")

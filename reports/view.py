@@ -195,6 +195,19 @@ class Signer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in a PDF the signature field lies.
+
+    Args:
+        page: Number of the page, the first is 0.
+        box: Left, bottom, right, top in points.
+    """
+
+    page: int
+    box: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportView:
     """Everything on the page.
 

@@ -26,12 +26,17 @@ check_python() {
     fi
 }
 
-# What the environment depends on: a change of any of it sets up again.
-fingerprint() {
-    { "$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)'
-      pwd
-      cat pyproject.toml scripts/setup.sh scripts/debian.sh; } | sha256sum | cut -d ' ' -f 1
+# Another interpreter or place needs a new environment; other packages only need pip.
+interpreter() {
+    "$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)' | tr '\n' ' '
+    pwd
 }
+
+packages() {
+    cat pyproject.toml scripts/setup.sh scripts/debian.sh | sha256sum | cut -d ' ' -f 1
+}
+
+holds() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 
 make_environment() {
     if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
@@ -44,33 +49,39 @@ make_environment() {
     fi
     say "making .venv with $("$PYTHON" -V)"
     "$PYTHON" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --upgrade pip
+    .venv/bin/python -m pip install --quiet --quiet --upgrade pip
+    interpreter >.venv/.stamp-python
 }
 
-main() {
-    check_python
-    local wanted
-    wanted=$(fingerprint)
-    for stamp in ".venv/.stamp-$PURPOSE" .venv/.stamp-test; do
-        if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
-            return
-        fi
-    done
-    if [ "$(cat .venv/.stamp-demo 2>/dev/null)" != "$wanted" ]; then
-        make_environment
-    fi
+install_packages() {
     say "installing Python packages; PyTorch is large, the first time takes minutes"
     if [ "$PURPOSE" = test ]; then
-        .venv/bin/python -m pip install --quiet -e ".[dev]"
+        .venv/bin/python -m pip install --quiet --quiet -e ".[dev]"
     else
-        .venv/bin/python -m pip install --quiet -e .
+        .venv/bin/python -m pip install --quiet --quiet -e .
     fi
+}
+
+install_system_packages() {
     # shellcheck disable=SC2086  # lists of packages
     debian_install $PDF_LIBRARIES || say "going on without PDF; reports are HTML only"
     if [ "$PURPOSE" = test ]; then
         # shellcheck disable=SC2086
         debian_install $TEST_TOOLS || say "going on; tests that need these tools are skipped"
     fi
+}
+
+main() {
+    check_python
+    local wanted
+    wanted=$(packages)
+    if ! holds .venv/.stamp-python "$(interpreter)"; then
+        make_environment
+    elif holds .venv/.stamp-test "$wanted" || holds ".venv/.stamp-$PURPOSE" "$wanted"; then
+        return
+    fi
+    install_packages
+    install_system_packages
     printf '%s\n' "$wanted" >".venv/.stamp-$PURPOSE"
 }
 

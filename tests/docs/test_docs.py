@@ -1,6 +1,7 @@
 """What the documentation shows exists: links, commands, plans, tables and code."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -121,9 +122,12 @@ def test_shell_lines_parse(text: str, mark: str) -> None:
     ("text", "mark"), [block for block in blocks("sh") if block.values[1] == "run"]
 )
 def test_shell_blocks_run(text: str, mark: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for words in commands(quoted(text)):
-        words = [sys.executable, "-m", "forget_audit", *words[1:]]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        call = [sys.executable, "-m", "forget_audit", *words[1:]]
+        done = subprocess.run(
+            call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert not done.stderr
 

@@ -134,8 +134,8 @@ def test_a_signer_cannot_be_named_for_another_key() -> None:
     other = SigningKey.create("Other")
     statement["predicate"]["signer"] = {"publicKey": other.public_pem, "certificates": ""}
     with pytest.raises(VerificationError, match="not that of the key named"):
-        attestation.named_signer(signed(statement))
+        attestation.open_self_signed(signed(statement))
     for signer in (None, {}, {"publicKey": "x", "certificates": ""}):
         statement["predicate"]["signer"] = signer
         with pytest.raises(VerificationError, match="signer"):
-            attestation.named_signer(signed(statement))
+            attestation.open_self_signed(signed(statement))

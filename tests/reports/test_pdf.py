@@ -16,7 +16,7 @@ from forget_audit.reports.attestation import audit_statement, seal
 from forget_audit.signing import SigningKey
 from tests.fixtures.evidence import evidence
 from tests.fixtures.released import folder, key
-from tests.reports.test_page import HOSTILE, injected
+from tests.reports.test_page import injected
 
 REPORT = "report.pdf"
 
@@ -112,7 +112,7 @@ def test_it_declares_an_archival_form_with_fixed_dates() -> None:
 
 def test_no_page_is_blank_and_page_one_says_all() -> None:
     pypdf = pytest.importorskip("pypdf", reason="pypdf is missing")
-    for outcome in ("PASS", "FAIL", "INCONCLUSIVE"):
+    for outcome in ("PASS", "FAIL"):
         pages = pypdf.PdfReader(io.BytesIO((folder(outcome) / REPORT).read_bytes())).pages
         texts = [page.extract_text() for page in pages]
         assert all(len(text) > 150 for text in texts)
@@ -196,13 +196,13 @@ def test_truncated_files_are_refused() -> None:
         assert not pdf_signature.verify_pdf(data[: len(data) * share // 10], []).valid
 
 
-@pytest.mark.parametrize("text", [HOSTILE[0], HOSTILE[3], HOSTILE[6], HOSTILE[9]])
-def test_hostile_text_neither_fetches_nor_attaches(text: str) -> None:
-    document = injected(text)
-    document["attacks"] = document["attacks"][:1]
+@pytest.mark.parametrize("turn", range(2))
+def test_hostile_text_neither_fetches_nor_attaches(turn: int) -> None:
+    document = injected(turn)
+    document["attacks"] = document["attacks"][:2]
     view = html.build(document, html.signer_of(key()))
-    data, box = pdf.render(view, document, b"{}")
-    signed = pdf_signature.sign(data, key(), box, "test")
+    data, place = pdf.render(view, document, b"{}")
+    signed = pdf_signature.sign(data, key(), place, "test")
     assert set(pdf_signature.attachments(signed)) == {"evidence.json", "audit.dsse.json"}
     assert b"root:x:0" not in signed
 
@@ -211,7 +211,7 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken:
-        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        def find_spec(self, name: str, *_: object) -> None:
             if name == "weasyprint":
                 sys.stdout.write("a block of help")
                 raise OSError("cannot load library 'libpango-1.0-0'")

@@ -16,13 +16,14 @@ from forget_audit.reports import pdf, release
 from forget_audit.verify import verify_path
 from tests.fixtures.evidence import evidence, scores
 from tests.fixtures.released import folder, key, trust
+from tests.reports.test_page import without_figures
 
 FILES = {"evidence.json", "scores.npz", "report.html", "audit.dsse.json", "release.dsse.json"}
 
 
 def issue(out: Path, **changes: Any) -> release.Released:
     arguments: dict[str, Any] = {
-        "evidence": evidence(), "scores_npz": scores(), "extra_files": {}, "key": key(),
+        "evidence": without_figures(evidence()), "scores_npz": scores(), "extra_files": {}, "key": key(),
         "out_dir": out, "formats": ("html",),
     }  # fmt: skip
     return release.release(**{**arguments, **changes})
@@ -107,7 +108,7 @@ def test_inputs_must_belong_together(tmp_path: Path) -> None:
         issue(tmp_path / "run", evidence=locked)
     with pytest.raises(VerificationError, match=r"evidence\.schema"):
         issue(tmp_path / "run", evidence={**evidence(), "schema": "other"})
-    with pytest.raises(ForgetAuditError, match="formats are html and pdf, found docx"):
+    with pytest.raises(ForgetAuditError, match="formats are html and pdf, found 'docx'"):
         issue(tmp_path / "run", formats=("docx",))
     assert not list(tmp_path.iterdir())
 

@@ -15,7 +15,7 @@ NAMES = ("evidence.json", "scores.npz", "report.html", "audit.dsse.json", "relea
 
 
 def flipped(data: bytes, seed: str) -> Iterator[bytes]:
-    source = random.Random(seed)  # noqa: S311
+    source = random.Random(seed)
     for _ in range(FLIPS):
         changed = bytearray(data)
         changed[source.randrange(len(data))] ^= 1 << source.randrange(8)

@@ -1,0 +1,78 @@
+"""The drawing board: one style for all pictures, SVG as data URLs, the same bytes each time.
+
+Data URLs keep one picture's names and styles apart from another's. Text stays text, in the
+bundled family; salt and dates are fixed.
+"""
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+
+from forget_audit.reports.view import Drawing
+
+AUDITED, RETRAINED, ORIGINAL, OTHER = "#b45309", "#1d4ed8", "#6b7280", "#0f766e"
+INK, GRID, BAND = "#1f2937", "#d1d5db", "#bfdbfe"
+DARK = {
+    INK: "#e5e7eb", GRID: "#374151", AUDITED: "#fbbf24", RETRAINED: "#93c5fd",
+    ORIGINAL: "#9ca3af", OTHER: "#5eead4", BAND: "#1e3a8a",
+}  # fmt: skip
+DARK_RULES = "@media screen and (prefers-color-scheme:dark){{{}}}".format(
+    "".join(
+        f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    )
+)
+STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "forget-audit", "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"], "font.size": 8.5, "text.color": INK,
+    "axes.edgecolor": GRID, "axes.labelcolor": INK, "axes.linewidth": 0.8, "axes.grid": True,
+    "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.4, "xtick.color": INK,
+    "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0,
+    "ytick.minor.size": 0, "axes.spines.top": False, "axes.spines.right": False,
+    "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.4,
+    "axes.unicode_minus": True,
+    "text.parse_math": False, "figure.facecolor": "none", "axes.facecolor": "none",
+    "savefig.facecolor": "none", "legend.handlelength": 1.6,
+}  # fmt: skip
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Drawing]]]:
+    """Yield axes to draw on, and a function that ends the drawing and returns it."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter the font lacks, a label too wide: still drawn
+        figure = Canvas(figsize=(width, height), layout="constrained")
+        board = FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+
+        def finish() -> Drawing:
+            buffer = io.StringIO()
+            nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            board.print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]
+            text = buffer.getvalue()
+            return Drawing(
+                light=_data_url(text),
+                adaptive=_data_url(text.replace("<defs>", f"<style>{DARK_RULES}</style><defs>", 1)),
+            )
+
+        yield axes, finish
+        figure.clear()
+
+
+def _data_url(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def label(text: str, most: int = 40) -> str:
+    """Return `text` as it may stand in a drawing: printable and short."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
