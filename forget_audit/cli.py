@@ -15,7 +15,7 @@ import typer
 
 import forget_audit
 from forget_audit import cli_catalogue, cli_keys
-from forget_audit.console import Bars, complain, say, say_json
+from forget_audit.console import Bars, ask_passphrase, complain, say, say_json
 from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
 
 CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
@@ -127,7 +127,15 @@ def certify(
         say_json(forecast) if as_json else say("\n".join(runs.forecast_lines(forecast)))
         return
     target = out or plan.with_name(f"{plan.stem}-audit")
-    done = runs.certify(checked, target, Bars(), device=device, fresh=fresh, workers=workers)
+    done = runs.certify(
+        checked,
+        target,
+        Bars(),
+        device=device,
+        fresh=fresh,
+        workers=workers,
+        ask=ask_passphrase,
+    )
     say_json(done.as_json()) if as_json else say("\n".join(done.lines()))
     raise typer.Exit(CODES[done.audit.verdict.outcome])
 

@@ -10,11 +10,10 @@ from typing import Annotated
 import typer
 
 from forget_audit import trust as trust_files
-from forget_audit.console import complain, say, say_json
+from forget_audit.console import PASSPHRASE, ask_passphrase, complain, say, say_json
 from forget_audit.errors import KeyFileError
 from forget_audit.signing import SHORTEST_PASSPHRASE, SigningKey, default_key, home
 
-PASSPHRASE = "FORGET_AUDIT_PASSPHRASE"
 
 keys = typer.Typer(help="Make, show and hand out the signing key.", no_args_is_help=True)
 trusted = typer.Typer(help="Say whose reports are believed.", no_args_is_help=True)
@@ -48,7 +47,7 @@ def show_key() -> None:
 
     Example: forget-audit keys show
     """
-    _print_key(default_key())
+    _print_key(default_key(ask_passphrase))
 
 
 @keys.command("export")
@@ -59,7 +58,7 @@ def export(
 
     Example: forget-audit keys export --out for-the-regulator
     """
-    key = default_key()
+    key = default_key(ask_passphrase)
     out.mkdir(parents=True, exist_ok=True)
     (out / "public.pem").write_text(key.public_pem, encoding="ascii")
     (out / "certificates.pem").write_text(key.certificates_pem, encoding="ascii")

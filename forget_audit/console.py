@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from forget_audit.errors import KeyFileError
+
+PASSPHRASE = "FORGET_AUDIT_PASSPHRASE"
 ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 ANSWERS = Console(highlight=False, soft_wrap=True)
 
@@ -46,3 +51,19 @@ def complain(text: str) -> None:
 def say_json(value: Any) -> None:
     """Write JSON alone to standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def ask_passphrase() -> str:
+    """Return the passphrase of the signing key: from the environment, or asked for.
+
+    Raises:
+        KeyFileError: If there is neither the variable nor a terminal.
+    """
+    given = os.environ.get(PASSPHRASE)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise KeyFileError(
+            f"the signing key has a passphrase; set {PASSPHRASE}, or run in a terminal to be asked"
+        )
+    return str(typer.prompt("passphrase of the signing key", hide_input=True, err=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forget_audit import runs
-from forget_audit.console import Bars, complain, say
+from forget_audit.console import Bars, ask_passphrase, complain, say
 from forget_audit.types import Decision
 
 DATA: Mapping[str, str] = {
@@ -105,7 +105,7 @@ def run_demo(folder: Path, seed: int, data: str) -> bool:
         )
         path.write_text(text, encoding="utf-8")
         say(f"\n{story.words}")
-        done = runs.certify(runs.read(path), folder / story.name, Bars())
+        done = runs.certify(runs.read(path), folder / story.name, Bars(), ask=ask_passphrase)
         for line in done.lines():
             say(f"  {line}")
         for stage, seconds in done.timings().items():

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.policy import PROFILES
 from forget_audit.references import shadow_members
 from forget_audit.reports.release import Released
+from forget_audit.signing import default_key
 from forget_audit.training import fitting_threads
 from forget_audit.trust import load as load_trust
 from forget_audit.types import Json
@@ -131,14 +132,26 @@ def certify(
     device: str = "auto",
     fresh: bool = False,
     workers: int = 1,
+    ask: Callable[[], str] | None = None,
 ) -> Done:
-    """Carry out the audit of a plan and release its report in `folder`."""
+    """Carry out the audit of a plan and release its report in `folder`.
+
+    Args:
+        plan: The plan.
+        folder: Created if needed; an earlier release in it is replaced.
+        progress: Shows how far it is.
+        device: `auto` or `cpu`.
+        fresh: Whether to train again what is remembered.
+        workers: Processes for training functions of the user's own.
+        ask: Called for the passphrase of the signing key, before anything is trained.
+    """
+    key = default_key(ask)
     ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
     audit = carry_out(ordered, progress)
     _keep_secret(plan.folder / STATE / "secrets", audit)
     with progress.stage("report", 1):
         start = time.perf_counter()
-        released = audit.report(folder, formats=plan.report.formats)
+        released = audit.report(folder, key=key, formats=plan.report.formats)
         seconds = time.perf_counter() - start
     return Done(audit=audit, released=released, folder=folder, report_s=seconds)
 

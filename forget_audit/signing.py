@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +98,7 @@ class SigningKey:
             chain = _chain((directory / CERTIFICATES).read_bytes())
         except OSError as error:
             raise KeyFileError(f"{directory}: no signing key ({error.strerror})") from error
-        encrypted = b"ENCRYPTED" in pem[:64]
+        encrypted = _is_encrypted(pem)
         if encrypted and passphrase is None:
             raise KeyFileError(f"{path}: the key is encrypted, give its passphrase")
         secret = passphrase.encode() if encrypted and passphrase is not None else None
@@ -233,8 +233,12 @@ def keyid_of(public_pem: str) -> str:
     return sha256(_public(public_pem).public_bytes(_DER, _PUBLIC_FORMAT))
 
 
-def default_key() -> SigningKey:
-    """Return the key of this account, making one for unattended use the first time."""
+def default_key(ask: Callable[[], str] | None = None) -> SigningKey:
+    """Return the key of this account, making one for unattended use the first time.
+
+    Args:
+        ask: Called for the passphrase if the key is protected by one.
+    """
     directory = home() / "keys" / "default"
     if not directory.exists():
         log.info("making a first signing key in %s", directory)
@@ -246,7 +250,13 @@ def default_key() -> SigningKey:
                 staging.rename(directory)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return SigningKey.load(directory)
+    private = directory / PRIVATE
+    locked = private.is_file() and _is_encrypted(private.read_bytes())
+    return SigningKey.load(directory, ask() if ask and locked else None)
+
+
+def _is_encrypted(pem: bytes) -> bool:
+    return b"ENCRYPTED" in pem[:64]
 
 
 def certificates_of(pem: str) -> tuple[x509.Certificate, ...]:

@@ -135,14 +135,12 @@ class _Checker:
         intact = {c.file for c in self.checks if c.name == "released file" and c.outcome == "pass"}
         content = {name: reading.read(folder / name) for name in
                    intact & {EVIDENCE, SCORES, AUDIT, PAGE, PDF}}  # fmt: skip
-        evidence = None
         if EVIDENCE in content:
-            evidence = self.attempt(
-                "evidence", EVIDENCE, lambda: evidence_file.read(content[EVIDENCE])
-            )
-        if evidence is not None:
-            self.add("evidence", "pass", "canonical and fits its schema", EVIDENCE)
-            self.agreement(evidence, content, release)
+            read = partial(evidence_file.read, content[EVIDENCE])
+            evidence = self.attempt("evidence", EVIDENCE, read)
+            if evidence is not None:
+                self.add("evidence", "pass", "canonical and fits its schema", EVIDENCE)
+                self.agreement(evidence, content, release)
         self.views(content, release)
         self.signer(release.keyid)
 

@@ -14,17 +14,16 @@ from forget_audit.errors import (
 )
 from forget_audit.reports import pdf, release
 from forget_audit.verify import verify_path
-from tests.fixtures.evidence import evidence, scores
+from tests.fixtures.evidence import evidence, scores, without_figures
 from tests.fixtures.released import folder, key, trust
-from tests.reports.test_page import without_figures
 
 FILES = {"evidence.json", "scores.npz", "report.html", "audit.dsse.json", "release.dsse.json"}
 
 
 def issue(out: Path, **changes: Any) -> release.Released:
     arguments: dict[str, Any] = {
-        "evidence": without_figures(evidence()), "scores_npz": scores(), "extra_files": {}, "key": key(),
-        "out_dir": out, "formats": ("html",),
+        "evidence": without_figures(evidence()), "scores_npz": scores(), "extra_files": {},
+        "key": key(), "out_dir": out, "formats": ("html",),
     }  # fmt: skip
     return release.release(**{**arguments, **changes})
 

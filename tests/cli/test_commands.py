@@ -1,0 +1,323 @@
+"""The commands as a person runs them: exit codes, files, and never a traceback."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forget_audit import cli, demo
+from forget_audit.errors import ForgetAuditError
+
+PLAN = """\
+[request]
+reference = "REQ-1"
+random = {random}
+[data]
+source = "digits"
+label_noise = 0.15
+[model]
+options = {{ hidden = [32] }}
+{model}
+[training]
+epochs = 40
+lr = 0.01
+{method}
+[references]
+retrained = 19
+originals = 3
+shadows = 4
+[battery]
+attacks = ["loss_threshold", "weight_distance"]
+[report]
+controller = "Test Ltd"
+formats = ["html"]
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["forget-audit", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = tmp_path_factory.getbasetemp() / "home"
+    monkeypatch.setenv("FORGET_AUDIT_HOME", str(base))
+
+
+def write(folder: Path, name: str, *, random: int = 100, model: str = "", method: str = "") -> Path:
+    path = folder / name
+    path.write_text(PLAN.format(random=random, model=model, method=method), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "random", "method", "code", "outcome"),
+    [
+        ("retrained.toml", 100, 'name = "retrain"', 0, "PASS"),
+        ("same.toml", 100, 'name = "finetune"\noptions = { epochs = 0 }', 1, "FAIL"),
+        ("few.toml", 8, 'name = "retrain"', 3, "INCONCLUSIVE"),
+    ],
+)
+def test_certify_exit_codes(
+    run: Run, workplace: Path, name: str, random: int, method: str, code: int, outcome: str
+) -> None:
+    plan = write(workplace, name, random=random, method=f"[method]\n{method}")
+    found, out, err = run("certify", plan, "--json")
+    assert (found, err) == (code, "")
+    answer = json.loads(out)
+    assert answer["verdict"]["outcome"] == outcome
+    folder = workplace / f"{plan.stem}-audit"
+    assert {path.name for path in folder.iterdir()} == {
+        "evidence.json",
+        "scores.npz",
+        "report.html",
+        "audit.dsse.json",
+        "release.dsse.json",
+        "unlearned.safetensors",
+    }
+    evidence = json.loads((folder / "evidence.json").read_bytes())
+    assert evidence["verdict"]["outcome"] == outcome
+    assert str(workplace) not in (folder / "evidence.json").read_text(encoding="utf-8")
+
+
+def test_verify_with_trust_without_and_after_a_changed_byte(run: Run, workplace: Path) -> None:
+    plan = write(workplace, "checked.toml", method='[method]\nname = "retrain"')
+    assert run("certify", plan)[0] in (0, 1, 3)
+    folder = workplace / "checked-audit"
+    assert run("keys", "export", "--out", workplace / "public")[0] == 0
+    trust = workplace / "public" / "trust.json"
+    assert run("verify", folder)[0] == 3
+    code, out, _ = run("verify", folder, "--trust", trust)
+    assert code == 0, out
+    assert "statistics and verdict follow from the scores" in out
+    answer = json.loads(run("verify", folder, "--trust", trust, "--json")[1])
+    assert answer[0]["exit_code"] == 0
+    for path in sorted(folder.iterdir()):
+        good = path.read_bytes()
+        middle = len(good) // 2
+        path.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :])
+        code, out, _ = run("verify", folder, "--trust", trust)
+        assert code == 1, path.name
+        assert path.name in out
+        path.write_bytes(good)
+    assert run("verify", folder, "--trust", trust)[0] == 0
+    keyid = json.loads(trust.read_text(encoding="utf-8"))["keys"][0]["keyid"]
+    assert run("trust", "revoke", keyid, "--reason", "lost", "--trust", trust)[0] == 0
+    assert run("verify", folder, "--trust", trust)[0] in (0, 4)
+    since = ("--since", "2020-01-01")
+    assert run("trust", "revoke", keyid, "--reason", "lost", *since, "--trust", trust)[0] == 0
+    assert run("verify", folder, "--trust", trust)[0] == 4
+
+
+def test_a_model_that_was_handed_in(run: Run, workplace: Path) -> None:
+    plan = write(workplace, "hand.toml", method='[method]\nname = "finetune"\noptions.epochs = 0')
+    model = workplace / "kept.safetensors"
+    code, out, err = run("unlearn", plan, "--method", "finetune", "--out", model)
+    assert (code, err) == (0, "")
+    assert "kept.json" in out
+    record = json.loads((workplace / "kept.json").read_text(encoding="utf-8"))
+    assert record["sha256"] == record["original_sha256"]
+    handed = write(workplace, "handed.toml", model='unlearned = "kept.safetensors"')
+    code, out, _ = run("certify", handed, "--json")
+    assert code == 1
+    folder = workplace / "handed-audit"
+    assert not (folder / "unlearned.safetensors").exists()
+    evidence = json.loads((folder / "evidence.json").read_bytes())
+    assert evidence["model"]["audited"][0]["sha256"] == record["sha256"]
+    assert evidence["model"]["audited"][0]["made_by"] == "handed in"
+    rows = {attack["name"]: attack for attack in evidence["attacks"]}
+    assert rows["weight_distance"]["outcome"] == "not-applicable"
+    assert rows["lira"]["reason"] == "the plan does not ask for it"
+
+
+def test_unlearn_refuses_other_formats(run: Run, workplace: Path) -> None:
+    plan = write(workplace, "u.toml", method='[method]\nname = "ssd"')
+    code, _, err = run("unlearn", plan, "--method", "ssd", "--out", workplace / "m.pt")
+    assert code == 4
+    assert "models are written as .safetensors" in err
+    assert run("unlearn", plan, "--method", "sdd")[0] == 2
+
+
+BAD = {
+    "unknown method": ('[method]\nname = "scrubb"', {}, "did you mean 'scrub'"),
+    "missing file": ("", {"model": 'unlearned = "nowhere.safetensors"'}, "there is no file"),
+    "wrong types": ('[method]\nname = "ssd"\n[extra]\na = 1', {}, "unknown section 'extra'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_malformed_plans(run: Run, tmp_path: Path, name: str) -> None:
+    method, parts, message = BAD[name]
+    code, out, err = run("certify", write(tmp_path, "plan.toml", method=method, **parts))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "problem(s):" in err
+
+
+def test_several_problems_are_listed_together(run: Run, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[request]\nreference = "R"\nclasses = [12]\nscope = "class"\n[data]\nsource = "digits"\n'
+        '[training]\nepochs = "many"\n[method]\nname = "nothing"\n',
+        encoding="utf-8",
+    )
+    code, _, err = run("certify", plan)
+    assert code == 2
+    assert "2 problem(s)" in err
+    assert "training.epochs" in err
+    assert "method.name" in err
+
+
+def test_a_hostile_model_is_refused_and_nothing_runs(run: Run, tmp_path: Path) -> None:
+    import pickle  # noqa: TID251 the hostile file is made here
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'it-ran'}",)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"w": Bomb()}))
+    plan = write(tmp_path, "plan.toml", model='unlearned = "evil.pt"')
+    code, _, err = run("certify", plan)
+    assert code == 2
+    assert "not a safe model file" in err
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_init_writes_a_plan_that_works(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "start"
+    code, out, _ = run("init", folder)
+    assert code == 0
+    assert out.splitlines() == [str(folder / "plan.toml"), str(folder / "my_model.py")]
+    code, out, err = run("certify", folder / "plan.toml", "--dry-run")
+    assert (code, err) == (0, "")
+    assert "retrained: 39 trainings, 0 remembered" in out
+    assert not (folder / "plan-audit").exists()
+    code, _, err = run("init", folder)
+    assert code == 4
+    assert "exists already" in err
+
+
+def test_dry_run_says_what_cannot_be_shown(run: Run, workplace: Path) -> None:
+    plan = write(workplace, "dry.toml", random=8, method='[method]\nname = "retrain"')
+    forecast = json.loads(run("certify", plan, "--dry-run", "--json")[1])
+    assert forecast["rows"]["forget"] == 8
+    assert forecast["notes"] == ["8 forget rows are below 20: it cannot PASS"]
+    assert run("certify", plan, "--device", "cuda")[0] == 2
+
+
+@pytest.mark.parametrize("kind", ["methods", "attacks", "datasets", "models"])
+def test_list_and_show(run: Run, kind: str) -> None:
+    code, out, _ = run("list", kind, "--json")
+    assert code == 0
+    items = json.loads(out)
+    assert items
+    lines = run("list", kind)[1].splitlines()
+    assert [line.split()[0] for line in lines] == list(items)
+    for name in items:
+        code, out, _ = run("show", name)
+        assert code == 0
+        assert out.startswith(name)
+
+
+def test_show_suggests_the_nearest(run: Run) -> None:
+    code, _, err = run("show", "scrubb")
+    assert code == 2
+    assert "did you mean 'scrub'" in err
+    assert run("list", "nothing")[0] == 2
+
+
+def test_doctor(run: Run) -> None:
+    code, out, _ = run("doctor", "--json")
+    findings = {item["name"]: item for item in json.loads(out)}
+    assert {"python", "torch", "PDF rendering", "openssl"} <= set(findings)
+    assert code == int(any(item["missing"] for item in findings.values()))
+    assert "ok      python" in run("doctor")[1]
+
+
+def test_keys(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGET_AUDIT_HOME", str(tmp_path / "fresh"))
+    assert run("keys", "new", "--name", "Privacy Office", "--unattended")[0] == 0
+    code, out, _ = run("keys", "show")
+    assert code == 0
+    assert "Privacy Office" in out
+    assert "unattended" in out
+    assert run("keys", "new", "--name", "Next", "--unattended")[1].startswith("the former key")
+    assert run("keys", "export", "--out", tmp_path / "out")[0] == 0
+    assert run("trust", "add", tmp_path / "out", "--yes")[0] == 0
+    assert "Next" in run("trust", "list")[1]
+    assert len(json.loads(run("trust", "list", "--json")[1])) == 1
+    monkeypatch.setenv("FORGET_AUDIT_PASSPHRASE", "short")
+    code, _, err = run("keys", "new", "--name", "Third")
+    assert code == 2
+    assert "at least 12 characters" in err
+
+
+def test_a_passphrase_protects_the_key(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORGET_AUDIT_HOME", str(tmp_path / "locked"))
+    monkeypatch.setenv("FORGET_AUDIT_PASSPHRASE", "correct horse battery")
+    assert run("keys", "new", "--name", "Office")[0] == 0
+    assert "passphrase" in run("keys", "show")[1]
+    monkeypatch.setenv("FORGET_AUDIT_PASSPHRASE", "wrong horse battery")
+    code, _, err = run("keys", "show")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    monkeypatch.delenv("FORGET_AUDIT_PASSPHRASE")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    assert "set FORGET_AUDIT_PASSPHRASE" in run("keys", "show")[2]
+
+
+def test_verify_of_nothing(run: Run, tmp_path: Path) -> None:
+    assert run("verify", tmp_path / "absent")[0] == 1
+    assert run("verify")[0] == 2
+
+
+def test_version(run: Run) -> None:
+    assert run("--version")[1].startswith("forget-audit 0.")
+
+
+def test_errors_of_an_audit_are_one_line_and_code_four(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ForgetAuditError("the disk is full")
+
+    monkeypatch.setattr("forget_audit.runs.certify", fail)
+    plan = write(workplace, "fail.toml", method='[method]\nname = "retrain"')
+    code, out, err = run("certify", plan)
+    assert (code, out, err) == (4, "", "the disk is full\n")
+
+
+def test_demo_ends_with_three_signed_reports(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = demo.PLAN.replace("seed = {seed}", "seed = {seed}\nretrained = 19\nshadows = 2")
+    monkeypatch.setattr(demo, "PLAN", small)
+    code, out, _ = run("demo", "--out", tmp_path / "demo", "--data", "digits")
+    assert code == 0, out
+    for word in ("PASS", "FAIL (RESIDUAL", "INCONCLUSIVE"):
+        assert word in out
+    reports = [line.strip() for line in out.splitlines() if line.endswith((".html", ".pdf"))]
+    assert len(reports) == 6
+    assert all(Path(path).stat().st_size > 10_000 for path in reports)
+    assert run("demo", "--data", "nothing")[0] == 2
