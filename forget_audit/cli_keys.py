@@ -14,7 +14,6 @@ from forget_audit.console import PASSPHRASE, ask_passphrase, complain, say, say_
 from forget_audit.errors import KeyFileError
 from forget_audit.signing import SHORTEST_PASSPHRASE, SigningKey, default_key, home
 
-
 keys = typer.Typer(help="Make, show and hand out the signing key.", no_args_is_help=True)
 trusted = typer.Typer(help="Say whose reports are believed.", no_args_is_help=True)
 TrustFile = Annotated[Path | None, typer.Option("--trust", help="Trust file; yours if left out.")]

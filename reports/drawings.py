@@ -2,7 +2,7 @@
 
 from forget_audit.reports import figures
 from forget_audit.reports.numbers import SMALL_REQUEST
-from forget_audit.reports.view import Figure
+from forget_audit.reports.view import Figure, Pair
 from forget_audit.types import Json
 
 LINES = {
@@ -19,11 +19,12 @@ def overview(evidence: Json) -> tuple[Figure, ...]:
     return tuple(figure for figure in drawn if figure)
 
 
-def curves(evidence: Json) -> tuple[Figure, ...]:
+def curves(evidence: Json) -> tuple[Pair, ...]:
     """Return the figures of the attacks; none of single records if the request is small."""
     drawn = []
     for attack in evidence["attacks"]:
         if evidence["counts"]["forget"] >= SMALL_REQUEST:
             drawn.append(figures.roc(attack))
         drawn += [figures.lines(attack, name, text) for name, text in LINES.items()]
-    return tuple(figure for figure in drawn if figure)
+    shown = [figure for figure in drawn if figure]
+    return tuple(Pair(figures=tuple(shown[i : i + 2])) for i in range(0, len(shown), 2))

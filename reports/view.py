@@ -140,6 +140,18 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Narrow figures side by side, kept on one page.
+
+    Args:
+        figures: One or two.
+    """
+
+    kind: ClassVar = "pair"
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A numbered part of the body.
 
@@ -151,7 +163,7 @@ class Section:
 
     title: str
     anchor: str
-    blocks: Sequence[Text | Points | Facts | Table | Figure]
+    blocks: Sequence[Text | Points | Facts | Table | Figure | Pair]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ def fit(x: np.ndarray, y: np.ndarray, seed: int) -> nn.Module:
     inputs, labels = torch.tensor(x), torch.tensor(y)
     for _ in range(300):
         optimizer.zero_grad()
-        functional.cross_entropy(model(inputs), labels).backward()
+        loss = functional.cross_entropy(model(inputs), labels)
+        loss.backward()
         optimizer.step()
     return model

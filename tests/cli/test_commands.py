@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_unlearn_refuses_other_formats(run: Run, workplace: Path) -> None:
     assert run("unlearn", plan, "--method", "sdd")[0] == 2
 
 
-BAD = {
+BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "unknown method": ('[method]\nname = "scrubb"', {}, "did you mean 'scrub'"),
     "missing file": ("", {"model": 'unlearned = "nowhere.safetensors"'}, "there is no file"),
     "wrong types": ('[method]\nname = "ssd"\n[extra]\na = 1', {}, "unknown section 'extra'"),

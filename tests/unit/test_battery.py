@@ -1,6 +1,8 @@
 """The battery: a row for every attack, whatever happens to it."""
 
+import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_adding_an_attack_leaves_the_numbers_of_others(world: tuple[Case, Pool])
 class Exploding:
     """An attack that fails half-way."""
 
-    info = AttackInfo(
+    info: ClassVar[AttackInfo] = AttackInfo(
         name="exploding",
         title="Exploding",
         card="A99",
@@ -104,8 +106,8 @@ def test_retrained_models_are_scored_by_the_others(world: tuple[Case, Pool]) -> 
     sizes: list[int] = []
 
     class Counting(Exploding):
-        info = Exploding.info.__class__(
-            **{**vars(Exploding.info), "kind": "model", "leave_one_out": True}
+        info: ClassVar[AttackInfo] = dataclasses.replace(
+            Exploding.info, kind="model", leave_one_out=True
         )
 
         def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def some_rows(prefix: str, start: float, n: int = 3) -> Rows:
 
 
 def test_roles_must_not_share_content_or_ids() -> None:
-    parts = {
+    parts: dict[str, Any] = {
         "retain": some_rows("r", 0),
         "forget": some_rows("f", 10),
         "test": some_rows("t", 20),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,7 +118,8 @@ def test_every_setting_is_in_the_digest_of_a_profile() -> None:
     for item in dataclasses.fields(Profile):
         value = getattr(STANDARD, item.name)
         other = value + "x" if isinstance(value, str) else value + 1
-        digests.add(dataclasses.replace(STANDARD, **{item.name: other}).digest())
+        changes: dict[str, Any] = {item.name: other}
+        digests.add(dataclasses.replace(STANDARD, **changes).digest())
     assert len(digests) == 1 + len(dataclasses.fields(Profile))
 
 
