@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit import stats
+from forget_audit.contracts import Fitted, Pool, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.targets import Target
-from forget_audit.types import Case, Fitted, Floats, Pool, Rows, Scores
+from forget_audit.types import Case, Floats, Rows
 
 FEWEST_SHADOWS = 2
 

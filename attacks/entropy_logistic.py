@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from forget_audit import stats
+from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.types import AttackInfo, Case, Fitted, Floats, Pool, Rows, Scores
+from forget_audit.types import Case, Floats, Rows
 
 
 @attack

@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from forget_audit import stats
+from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores, Series
 from forget_audit.registry import attack
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
 from forget_audit.training import Index, Recipe, deal, descend, rows_tensors
-from forget_audit.types import AttackInfo, Case, Fitted, Pool, Rows, Scores, Series
+from forget_audit.types import Case, Rows
 
 Curve = tuple[list[float], list[float]]
 

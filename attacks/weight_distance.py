@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores, Series
 from forget_audit.errors import NotApplicable
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.types import AttackInfo, Case, Fitted, Floats, Pool, Scores, Series
+from forget_audit.types import Case, Floats
 
 FLOOR = 1e-8
 

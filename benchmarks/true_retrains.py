@@ -67,9 +67,11 @@ def main() -> None:
         for story in STORIES:
             count = options.seeds if story == "retrained" else options.others
             jobs += [(data, story, options.first + seed) for seed in range(count)]
-    results = Parallel(n_jobs=options.workers, prefer="threads")(
-        delayed(certify)(*job) for job in jobs
-    )
+    results = []
+    run = Parallel(n_jobs=options.workers, prefer="threads", return_as="generator_unordered")
+    for data, story, code, reasons in run(delayed(certify)(*job) for job in jobs):
+        results.append((data, story, code, reasons))
+        print(f"{len(results)}/{len(jobs)} {data} {story}: {code}", file=sys.stderr, flush=True)
     for data in DATA:
         for story in STORIES:
             chosen = [(code, why) for d, s, code, why in results if (d, s) == (data, story)]

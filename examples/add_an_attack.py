@@ -8,11 +8,12 @@ from sklearn.datasets import load_breast_cancer
 
 from forget_audit import Case, Rows, certify
 from forget_audit.architectures import Architecture
+from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores
 from forget_audit.references import Counts
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.training import Recipe, RecipeTrainer
-from forget_audit.types import AttackInfo, Fitted, Pool, Scores
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe
 
 
 @attack

@@ -10,7 +10,8 @@ from forget_audit import Case, certify
 from forget_audit.architectures import Architecture
 from forget_audit.methods.scrub import Scrub
 from forget_audit.references import Counts
-from forget_audit.training import Recipe, RecipeTrainer
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe
 
 rng = np.random.default_rng(0)
 x, y = load_digits(return_X_y=True)

@@ -22,13 +22,14 @@ from forget_audit.battery import run_battery
 from forget_audit.commission import Commission, make_subject
 from forget_audit.digests import canonical_json
 from forget_audit.errors import VerificationError
+from forget_audit.findings import AttackResult, Verdict
 from forget_audit.policy import Weighed, weigh
 from forget_audit.references import Counts, prepare_references
 from forget_audit.reports.release import Released, release
 from forget_audit.signing import SigningKey, default_key
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
-from forget_audit.types import AttackResult, Case, Json, Trainer, Verdict
+from forget_audit.types import Case, Json, Trainer
 from forget_audit.weighing import Group
 
 Progress = Callable[[int], None]

@@ -10,22 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from forget_audit import registry, stats
+from forget_audit import exact_tests, registry, stats
+from forget_audit.contracts import Attack, Fitted, Pool, Scores, Series
 from forget_audit.errors import ForgetAuditError, NotApplicable
+from forget_audit.findings import AttackResult, Metric
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.types import (
-    Attack,
-    AttackResult,
-    Case,
-    Fitted,
-    Floats,
-    Metric,
-    Outcome,
-    Pool,
-    Scores,
-    Series,
-)
+from forget_audit.types import Case, Floats, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +148,7 @@ def _metric(
         retrained_mean=float(retrained.mean()),
         retrained_sd=float(retrained.std(ddof=1)),
         original_mean=float(np.mean(original)) if original else None,
-        p_value=stats.rank_p_value(value, retrained),
+        p_value=exact_tests.rank_p_value(value, retrained),
     )
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from torch import nn
 
 from forget_audit.architectures import load_weights
+from forget_audit.contracts import Method, Unlearned
 from forget_audit.digests import file_digest
 from forget_audit.errors import ModelError
 from forget_audit.plan import Plan
-from forget_audit.policy import PROFILES, Profile
+from forget_audit.profiles import PROFILES, Profile
 from forget_audit.references import Counts, Workshop
 from forget_audit.seeds import generator
-from forget_audit.types import Case, Method, Unlearned
+from forget_audit.types import Case
 
 Progress = Callable[[int], None]
 

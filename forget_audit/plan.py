@@ -4,132 +4,39 @@ All problems are reported together, each with its place in the file.
 """
 
 import difflib
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from forget_audit import datasets, registry
 from forget_audit.architectures import Architecture, find_builder, import_object, load_weights
+from forget_audit.contracts import Method
 from forget_audit.data import Request, prepare, read_ids
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError, ForgetAuditError, PlanError, Problem
-from forget_audit.policy import PROFILES
-from forget_audit.training import Recipe, RecipeTrainer
-from forget_audit.types import Case, Method, Trainer
-
-PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")
-
-
-class Section(BaseModel):
-    """A table of the plan; unknown keys and loose types are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RequestSection(Section):
-    """`[request]`: who asked, when, and which rows are meant."""
-
-    reference: str
-    received: date | None = None
-    scope: Literal["instance", "class"] = "instance"
-    basis: str = "GDPR Art. 17"
-    forget: str | None = None
-    random: Annotated[int, Field(gt=0)] | None = None
-    classes: list[Annotated[int, Field(ge=0)]] | None = None
-
-    @field_validator("reference")
-    @classmethod
-    def opaque(cls, value: str) -> str:
-        """Refuse references that look like an address, a telephone or an account number."""
-        if PERSONAL.search(value):
-            raise ValueError(
-                "looks like personal data (an @ or a long number); use an opaque reference"
-            )
-        return value
-
-
-class DataSection(Section):
-    """`[data]`: where the rows come from."""
-
-    source: str
-    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    train: Annotated[int, Field(gt=0)] | None = None
-    test: Annotated[int, Field(gt=0)] | None = None
-    auxiliary: Annotated[int, Field(ge=0)] | None = None
-
-
-class ModelSection(Section):
-    """`[model]`: what is trained and audited."""
-
-    architecture: str = "mlp"
-    options: dict[str, Any] = {}
-    original: str | None = None
-    unlearned: str | None = None
-
-
-class TrainingSection(Section):
-    """`[training]`: the recipe, or a function of the user's own."""
-
-    epochs: Annotated[int, Field(gt=0)] = Recipe.epochs
-    steps_per_epoch: Annotated[int, Field(gt=0)] = Recipe.steps_per_epoch
-    optimizer: Literal["adam", "adamw", "sgd"] = Recipe.optimizer
-    lr: Annotated[float, Field(gt=0)] = Recipe.lr
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Recipe.momentum
-    weight_decay: Annotated[float, Field(ge=0)] = Recipe.weight_decay
-    function: str | None = None
-
-
-class MethodSection(Section):
-    """`[method]`: the unlearning method, if the audit runs it."""
-
-    name: str
-    options: dict[str, Any] = {}
-
-
-class ReferencesSection(Section):
-    """`[references]`: how many models the audit trains."""
-
-    retrained: Annotated[int, Field(ge=2)] = 39
-    originals: Annotated[int, Field(ge=1)] = 8
-    identity: Annotated[int, Field(ge=2)] = 2
-    shadows: Annotated[int, Field(ge=0)] = 8
-    copies: Annotated[int, Field(ge=1)] = 1
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class BatterySection(Section):
-    """`[battery]`: the rule of the verdict and the attacks."""
-
-    profile: str = "standard"
-    attacks: list[str] | None = None
-
-
-class ReportSection(Section):
-    """`[report]`: who signs and what is written."""
-
-    controller: str = "not stated"
-    formats: list[Literal["html", "pdf"]] = ["html", "pdf"]
-
-
-SECTIONS: Mapping[str, type[Section]] = {
-    "request": RequestSection,
-    "data": DataSection,
-    "model": ModelSection,
-    "training": TrainingSection,
-    "method": MethodSection,
-    "references": ReferencesSection,
-    "battery": BatterySection,
-    "report": ReportSection,
-}
-REQUIRED = frozenset({"request", "data"})
-OPTIONAL = frozenset({"method"})
+from forget_audit.profiles import PROFILES
+from forget_audit.sections import (
+    OPTIONAL,
+    REQUIRED,
+    SECTIONS,
+    BatterySection,
+    DataSection,
+    MethodSection,
+    ModelSection,
+    ReferencesSection,
+    ReportSection,
+    RequestSection,
+    Section,
+    TrainingSection,
+)
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe
+from forget_audit.types import Case, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,65 +6,20 @@ margin. It never follows from a difference that was not found. Intersection-unio
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as distributions
 
 from forget_audit import weighing, yardstick
-from forget_audit.digests import canonical_json, sha256
-from forget_audit.types import Decision, Gate, Outcome, Role, Scope, Statistic, Verdict
+from forget_audit.findings import Gate, Statistic, Verdict
+from forget_audit.gates import gate_all, utility_gate
+from forget_audit.profiles import Profile
+from forget_audit.types import Decision, Outcome, Role, Scope
 from forget_audit.weighing import Comparison, Control, Family, Models
 
 BLOCKS_FAIL = frozenset({"HARNESS", "YARDSTICK"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """The rule of the verdict, fixed before the run and digested with the plan.
-
-    Args:
-        name: Of the profile.
-        alpha: Level of every test and of each side of the equivalence intervals.
-        margin: Largest residual influence that passes, one audited model.
-        margin_copies: The same with at least `copies` independent copies.
-        copies: See `margin_copies`.
-        margin_class: The same for class requests.
-        control_factor: The originals' effect must exceed this many margins.
-        n_eff: At least so many forget rows must carry the evidence.
-        forget: At least so many forget rows.
-        test: At least so many control rows, and no fewer than forget rows.
-        test_class: At least so many control rows of a class request.
-        references: Fewer retrained models allow no exact test.
-        utility: Proven loss of accuracy beyond this fails.
-    """
-
-    name: str
-    alpha: float = 0.05
-    margin: float = 0.20
-    margin_copies: float = 0.10
-    copies: int = 4
-    margin_class: float = 0.15
-    control_factor: float = 2.0
-    n_eff: float = 10.0
-    forget: int = 20
-    test: int = 100
-    test_class: int = 30
-    references: int = 19
-    utility: float = 0.02
-
-    def margin_for(self, scope: Scope, copies: int) -> float:
-        """Return the margin of the primary statistic."""
-        if scope == "class":
-            return self.margin_class
-        return self.margin_copies if copies >= self.copies else self.margin
-
-    def digest(self) -> str:
-        """Return the SHA-256 of all settings."""
-        return sha256(canonical_json(asdict(self)))
-
-
-PROFILES: Mapping[str, Profile] = {"standard": Profile(name="standard")}
 PRIMARY = ("rho_p",)
 
 
@@ -108,7 +63,7 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
     exact = len(models.retrained) >= profile.references
     attributed = _attributed(privacy, profile, exact=exact)
     gates = gate_all(models, known, profile, scope, margin)
-    utility = _utility(fidelity, profile)
+    utility = utility_gate(fidelity, profile)
     gates = (*gates, utility)
     equivalent = {
         name: abs(privacy.of(name).difference) + privacy.of(name).half_width(profile.alpha) < margin
@@ -188,83 +143,6 @@ def failure_codes(attributed: Sequence[str], privacy: Family) -> tuple[str, ...]
     if not codes:
         codes.append("STREISAND")
     return tuple(codes)
-
-
-def gate_all(
-    models: Models, known: Control, profile: Profile, scope: Scope, margin: float
-) -> tuple[Gate, ...]:
-    """Check everything without which a verdict would be empty, before the audited model counts."""
-    alarms = [p for p in known.identity if p <= profile.alpha]
-    harness = len(known.identity) >= 2 and len(alarms) == len(known.identity)
-    needed = profile.control_factor * margin
-    signal = (
-        known.effect_low >= needed
-        and known.n_eff >= profile.n_eff
-        and (known.p_value <= profile.alpha or len(models.retrained) < profile.references)
-    )
-    n_f, n_t = models.retrained.logits_f.shape[1], models.retrained.logits_t.shape[1]
-    floor = profile.test_class if scope == "class" else max(n_f, profile.test)
-    power = known.pass_probability(margin, profile.alpha)
-    r, spread = len(models.retrained), float(np.std(known.reference, ddof=1))
-    shown = ", ".join(f"{p:.3f}" for p in known.identity)
-    details = {
-        "HARNESS": (
-            not harness,
-            f"identity models retrained by the audit: p = {shown}; the alarm needs all of them "
-            f"at {profile.alpha:g} or below",
-        ),
-        "NO_SIGNAL": (
-            signal,
-            f"originals show at least {known.effect_low:.2f} of the influence (required "
-            f"{needed:.2f}) and are told apart with p = {known.p_value:.3f}; {known.n_eff:.1f} "
-            f"forget rows carry the evidence (required {profile.n_eff:g})",
-        ),
-        "UNDERPOWERED": (
-            n_f >= profile.forget and n_t >= floor,
-            f"{n_f} forget rows (required {profile.forget}), {n_t} control rows (required "
-            f"{floor}); a true retrain is expected to pass with probability {power:.2f}",
-        ),
-        "YARDSTICK": (
-            r >= profile.references and spread > 0,
-            f"{r} retrained models (required {profile.references}), spread {spread:.3f}",
-        ),
-        "SHIFT": _shift(models, scope),
-        "ACCESS": (
-            scope != "class",
-            "class requests need white-box statistics, which this audit did not take"
-            if scope == "class"
-            else "black-box answers and the training recipe, as the claim needs",
-        ),
-    }
-    return tuple(_gate(code, good, detail) for code, (good, detail) in details.items())
-
-
-def _gate(code: str, good: bool, detail: str) -> Gate:
-    return Gate(code=code, outcome="pass" if good else "fail", detail=detail)
-
-
-def _shift(models: Models, scope: Scope) -> tuple[bool, str]:
-    y_f, y_t = models.retrained.y_f, models.retrained.y_t
-    classes = np.union1d(y_f, y_t)
-    if scope == "class" or len(classes) < 2:
-        same = set(np.unique(y_f).tolist()) == set(np.unique(y_t).tolist())
-        return same, "control rows are of the forgotten classes"
-    counts = np.array([[np.sum(y == c) for c in classes] for y in (y_f, y_t)])
-    p = float(distributions.chi2_contingency(counts)[1])
-    detail = f"class shares of forget and control rows agree (p = {p:.3f}; alarm at 0.001)"
-    return p > 0.001, detail
-
-
-def _utility(fidelity: Family, profile: Profile) -> Gate:
-    parts, proven = [], False
-    for name, words in (("retain_accuracy", "retained"), ("test_accuracy", "test")):
-        comparison = fidelity.of(name)
-        loss = -comparison.difference
-        low = loss - comparison.half_width(profile.alpha)
-        proven = proven or low > profile.utility
-        parts.append(f"{words} accuracy lower by {loss:.3f} (at least {low:.3f})")
-    detail = f"{', '.join(parts)}; fails if a loss beyond {profile.utility:g} is proven"
-    return _gate("UTILITY", not proven, detail)
 
 
 def _attributed(family: Family, profile: Profile, *, exact: bool) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import forget_audit
 from forget_audit import registry
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.commission import About, Commission, Subject
+from forget_audit.contracts import Pool
 from forget_audit.digests import (
     arrays_digest,
     canonical_json,
@@ -29,13 +30,15 @@ from forget_audit.digests import (
     sha256,
     sources_digest,
 )
-from forget_audit.policy import Profile, Weighed
+from forget_audit.findings import AttackResult
+from forget_audit.policy import Weighed
+from forget_audit.profiles import Profile
 from forget_audit.references import References
 from forget_audit.reports.attestation import AUDIT_TYPE
 from forget_audit.scoretable import weighed_json
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import RecipeTrainer
-from forget_audit.types import AttackResult, Case, Json, Pool, Trainer
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.types import Case, Json, Trainer
 
 CARD_KEYS = (
     "title",

@@ -18,12 +18,13 @@ from torch import nn
 
 import forget_audit
 from forget_audit.architectures import load_weights, safetensors_bytes
+from forget_audit.contracts import Pool, Shadow
 from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha256
 from forget_audit.errors import ModelError
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
-from forget_audit.training import RecipeTrainer
-from forget_audit.types import Case, Features, Labels, Pool, Rows, Shadow, Trainer
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.types import Case, Features, Labels, Rows, Trainer
 
 log = logging.getLogger(__name__)
 

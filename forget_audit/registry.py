@@ -13,8 +13,8 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
+from forget_audit.contracts import Attack, Method
 from forget_audit.errors import UnknownName
-from forget_audit.types import Attack, Method
 
 Room = Literal["attacks", "methods"]
 AttackClass = TypeVar("AttackClass", bound=type[Attack])

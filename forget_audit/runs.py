@@ -20,7 +20,7 @@ from forget_audit.commission import Commission, make_subject
 from forget_audit.digests import canonical_json, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.plan import Plan, check_plan, read_tables
-from forget_audit.policy import PROFILES
+from forget_audit.profiles import PROFILES
 from forget_audit.references import shadow_members
 from forget_audit.reports.release import Released
 from forget_audit.signing import default_key

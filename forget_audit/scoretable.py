@@ -18,10 +18,11 @@ import numpy.typing as npt
 from forget_audit import stats
 from forget_audit.digests import plain, pseudonyms, sha256
 from forget_audit.errors import VerificationError
-from forget_audit.policy import PROFILES, Weighed, weigh
+from forget_audit.outputs import Outputs
+from forget_audit.policy import Weighed, weigh
+from forget_audit.profiles import PROFILES
 from forget_audit.types import Case, Floats, Json, Rows
 from forget_audit.weighing import GROUPS, Group, Models
-from forget_audit.yardstick import Outputs
 
 if TYPE_CHECKING:
     from forget_audit.targets import Target

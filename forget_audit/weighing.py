@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as distributions
 
-from forget_audit import stats, yardstick
+from forget_audit import exact_tests, stats, yardstick
+from forget_audit.outputs import Derived, Outputs
 from forget_audit.seeds import generator
 from forget_audit.types import Floats, Scope
-from forget_audit.yardstick import Derived, Measured, Outputs
+from forget_audit.yardstick import Measured
 
 ROW_ERROR = "rho_p"
 Group = Literal["retrained", "originals", "audited", "identity"]
@@ -107,7 +108,7 @@ class Family:
     @cached_property
     def holm(self) -> tuple[float, ...]:
         """Holm-adjusted p-value of each statistic."""
-        return tuple(stats.holm([c.p_value() for c in self.comparisons]).tolist())
+        return tuple(exact_tests.holm([c.p_value() for c in self.comparisons]).tolist())
 
     def of(self, name: str) -> Comparison:
         """Return the comparison called `name`."""
@@ -159,8 +160,8 @@ def compare(measured: Sequence[Measured], n_audited: int, names: Sequence[str]) 
                 df=df,
             )
         )
-    p_value = stats.max_t_p_value(reference, audited, generator(0, "permutation"))
-    distances = np.abs(stats.studentise(np.vstack([reference, audited.mean(axis=0)]))[-1])
+    p_value = exact_tests.max_t_p_value(reference, audited, generator(0, "permutation"))
+    distances = np.abs(exact_tests.studentise(np.vstack([reference, audited.mean(axis=0)]))[-1])
     return Family(
         comparisons=tuple(comparisons),
         p_value=p_value,

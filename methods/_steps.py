@@ -16,10 +16,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from forget_audit.contracts import MethodInfo, Unlearned, UnlearnReport
 from forget_audit.errors import ModelError, NotApplicable
 from forget_audit.seeds import derive, draw_seed, seeded_torch
 from forget_audit.training import Index, Recipe, deal, descend
-from forget_audit.types import Case, MethodInfo, Unlearned, UnlearnReport
+from forget_audit.types import Case
 
 Norms = Literal["train", "eval", "frozen"]
 Optimizer = Literal["adam", "adamw", "sgd"]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.methods._steps import (
     Course,
     Norms,
@@ -18,7 +19,7 @@ from forget_audit.methods._steps import (
 )
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
-from forget_audit.types import Case, MethodInfo, Unlearned
+from forget_audit.types import Case
 
 
 @method

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.errors import NotApplicable
 from forget_audit.methods._steps import (
     Course,
@@ -21,7 +22,7 @@ from forget_audit.methods._steps import (
 )
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
-from forget_audit.types import Case, Labels, MethodInfo, Rows, Unlearned
+from forget_audit.types import Case, Labels, Rows
 
 Policy = Literal["forget_only", "sequential", "mixed"]
 

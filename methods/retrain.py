@@ -7,12 +7,13 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
+from forget_audit.contracts import MethodInfo, Unlearned, UnlearnReport
 from forget_audit.errors import ModelError, NotApplicable
 from forget_audit.methods._steps import refuse_unserved
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed
-from forget_audit.training import RecipeTrainer
-from forget_audit.types import Case, MethodInfo, Unlearned, UnlearnReport
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.types import Case
 
 
 @method

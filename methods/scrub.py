@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.errors import UnknownName
 from forget_audit.methods._steps import (
     Course,
@@ -24,7 +25,7 @@ from forget_audit.methods._steps import (
 from forget_audit.registry import method, unknown
 from forget_audit.targets import Target, device_of
 from forget_audit.training import Index, rows_tensors
-from forget_audit.types import Case, MethodInfo, Rows, Unlearned
+from forget_audit.types import Case, Rows
 
 # The released notebooks; all use lr 5e-4 and momentum .9. Batch sizes stand where they are known.
 COLUMNS = (

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.errors import UnknownName
 from forget_audit.methods._importance import Tensors, batch_importance, sample_importance
 from forget_audit.methods._steps import Course, number, one_of, refuse_unserved, whole
 from forget_audit.registry import method, unknown
 from forget_audit.targets import evaluating
-from forget_audit.types import Case, MethodInfo, Unlearned
+from forget_audit.types import Case
 
 Importance = Literal["sample", "batch"]
 

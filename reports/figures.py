@@ -114,7 +114,7 @@ def roc(attack: Json) -> Figure | None:
     series = _curves(attack, "roc")
     if "audited" not in series:
         return None
-    with canvas(3.3, 2.5) as (axes, finish):
+    with canvas(3.3, 2.2) as (axes, finish):
         axes.set(xscale="log", yscale="log", xlim=(FEWEST, 1), ylim=(FEWEST, 1.2))
         axes.plot([FEWEST, 1], [FEWEST, 1], color=INK, linewidth=0.7, linestyle=":",
                   label="coin")  # fmt: skip
@@ -159,7 +159,7 @@ def lines(attack: Json, name: str, caption: str) -> Figure | None:
     first = next(iter(series.values()))
     named = any(isinstance(x, str) for x in first["x"])
     positions = [label(x) if isinstance(x, str) else numbers.value(float(x)) for x in first["x"]]
-    with canvas(3.3, 2.5) as (axes, finish):
+    with canvas(3.3, 2.2) as (axes, finish):
         for group, line in series.items():
             colour, dashes, marker = looks.get(group, (OTHER, "-.", "^"))
             axes.plot(range(len(line["x"])) if named else line["x"], line["y"],

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from forget_audit import registry
-from forget_audit.policy import PROFILES, Profile
-from forget_audit.types import AttackInfo, MethodInfo
+from forget_audit.contracts import AttackInfo, MethodInfo
+from forget_audit.profiles import PROFILES, Profile
 
 ROOT = Path(__file__).resolve().parent.parent
 HOMES: Mapping[str, str] = {

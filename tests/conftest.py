@@ -8,10 +8,12 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from forget_audit.architectures import Architecture
+from forget_audit.contracts import Pool, Shadow
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
-from forget_audit.training import Index, Recipe, RecipeTrainer
-from forget_audit.types import Case, Features, Floats, Labels, Pool, Rows, Sensitive, Shadow
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Index, Recipe
+from forget_audit.types import Case, Features, Floats, Labels, Rows, Sensitive
 
 torch.set_num_threads(1)
 

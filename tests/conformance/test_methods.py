@@ -13,13 +13,15 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from forget_audit.architectures import Architecture
+from forget_audit.contracts import Method, Unlearned
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import NotApplicable
 from forget_audit.registry import methods
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import Recipe, RecipeTrainer
-from forget_audit.types import Case, Features, Labels, Method, Rows, Unlearned
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe
+from forget_audit.types import Case, Features, Labels, Rows
 
 CLASSES = methods()
 # Settings under which a method has nothing to do; methods with epochs need no entry.

@@ -17,7 +17,7 @@ import pytest
 import typer
 from pydantic_core import PydanticUndefined
 
-from forget_audit import cli, plan
+from forget_audit import cli, plan, sections
 from forget_audit.starter import write_starter
 from scripts import tables
 
@@ -170,11 +170,11 @@ def test_python_is_part_of_an_example_that_runs(text: str, mark: str) -> None:
 @pytest.mark.parametrize(("text", "mark"), blocks("toml"))
 def test_plans_are_good(text: str, mark: str, tmp_path: Path) -> None:
     shown = tomllib.loads(text)
-    if set(shown) >= plan.REQUIRED:
+    if set(shown) >= sections.REQUIRED:
         write_starter(tmp_path)
         plan.check_plan(shown, tmp_path)
     for name, table in shown.items():
-        plan.SECTIONS[name].model_validate(table)
+        sections.SECTIONS[name].model_validate(table)
 
 
 def words_for(kind: Any) -> str:
@@ -202,7 +202,7 @@ def default_for(value: Any) -> str:
     return "none" if value is None else f"`{json.dumps(value)}`"
 
 
-@pytest.mark.parametrize("section", plan.SECTIONS)
+@pytest.mark.parametrize("section", sections.SECTIONS)
 def test_plan_tables_agree_with_the_models(section: str) -> None:
     text = (ROOT / "docs/plan.md").read_text("utf-8")
     part = text.split(f"## `[{section}]`\n")[1].split("\n## ")[0]
@@ -211,7 +211,7 @@ def test_plan_tables_agree_with_the_models(section: str) -> None:
         for line in part.splitlines()
         if line.startswith("| `")
     ]
-    fields = plan.SECTIONS[section].model_fields
+    fields = sections.SECTIONS[section].model_fields
     assert [row[:3] for row in rows] == [
         [f"`{name}`", words_for(field.annotation), default_for(field.default)]
         for name, field in fields.items()
@@ -220,7 +220,7 @@ def test_plan_tables_agree_with_the_models(section: str) -> None:
 
 def test_plan_page_has_no_other_sections() -> None:
     text = (ROOT / "docs/plan.md").read_text("utf-8")
-    assert re.findall(r"^## `\[(\w+)\]`$", text, re.MULTILINE) == list(plan.SECTIONS)
+    assert re.findall(r"^## `\[(\w+)\]`$", text, re.MULTILINE) == list(sections.SECTIONS)
 
 
 # The verdict

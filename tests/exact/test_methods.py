@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from forget_audit.architectures import Architecture
+from forget_audit.contracts import Method
 from forget_audit.errors import ModelError, NotApplicable, UnknownName
 from forget_audit.methods import _importance, _steps, scrub
 from forget_audit.methods._importance import batch_importance, sample_importance
@@ -25,8 +26,9 @@ from forget_audit.methods.scrub import Scrub, distillation
 from forget_audit.methods.ssd import Ssd, adaptive_alpha, dampen
 from forget_audit.seeds import draw_seed, seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import Recipe, RecipeTrainer, rows_tensors
-from forget_audit.types import Case, Features, Floats, Labels, Method, Rows
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe, rows_tensors
+from forget_audit.types import Case, Features, Floats, Labels, Rows
 
 STEPPING = (
     Finetune(epochs=2, weight_decay=0.1),

@@ -24,11 +24,13 @@ from forget_audit.attacks.shadow import ShadowLogistic
 from forget_audit.attacks.shadow_xgboost import ShadowXgboost
 from forget_audit.attacks.weight_distance import WeightDistance
 from forget_audit.attacks.wilcoxon_entropy import WilcoxonEntropy
+from forget_audit.contracts import Attack, Pool, Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.outputs import Derived, Outputs
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
 from forget_audit.training import deal
-from forget_audit.types import Attack, Case, Floats, Pool, Rows, Scores, Sensitive
+from forget_audit.types import Case, Floats, Rows, Sensitive
 
 
 def scores_of(attack: Attack, pool: Pool, case: Case, target: Target) -> Scores:
@@ -249,9 +251,9 @@ def test_residual_influence_of_the_originals_themselves_is_exactly_one(
 def test_attacks_and_verdict_measure_the_same(digits_case: Case, digits_pool: Pool) -> None:
     target, reference = digits_pool.retrained[0], digits_pool.without(0)
 
-    def outputs(targets: tuple[Target, ...]) -> yardstick.Derived:
-        return yardstick.Derived.of(
-            yardstick.Outputs(
+    def outputs(targets: tuple[Target, ...]) -> Derived:
+        return Derived.of(
+            Outputs(
                 logits_f=np.stack([t.logits(digits_case.forget) for t in targets]),
                 logits_t=np.stack([t.logits(digits_case.test) for t in targets]),
                 y_f=digits_case.forget.y,

@@ -9,9 +9,9 @@ import pytest
 from scipy import stats as distributions
 from statsmodels.stats.weightstats import ttost_ind
 
-from forget_audit import policy, weighing, yardstick
+from forget_audit import policy, profiles, weighing, yardstick
+from forget_audit.outputs import Derived, Outputs
 from forget_audit.weighing import Models
-from forget_audit.yardstick import Derived, Outputs
 
 location = Path(__file__).with_name("slow_verdict.py")
 loader = importlib.util.spec_from_file_location("slow_verdict", location)
@@ -22,7 +22,7 @@ sys.modules["slow_verdict"] = slow
 loader.loader.exec_module(slow)
 
 N_F, N_T, CLASSES = 30, 110, 4
-PROFILE = policy.PROFILES["standard"]
+PROFILE = profiles.PROFILES["standard"]
 
 
 def some_outputs(rng: np.random.Generator, models: int, trained_on: float = 0.0) -> Outputs:

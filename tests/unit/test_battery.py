@@ -7,13 +7,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from forget_audit import datasets, registry, stats
+from forget_audit import datasets, exact_tests, registry
 from forget_audit.architectures import Architecture
 from forget_audit.battery import FEWEST_FOR_CURVES, run_battery, score_groups
+from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores
 from forget_audit.data import Request, prepare
 from forget_audit.references import Counts, Workshop, prepare_references
-from forget_audit.training import Recipe, RecipeTrainer
-from forget_audit.types import AttackInfo, Case, Fitted, Pool, Scores
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe
+from forget_audit.types import Case
 
 SEED = 4
 
@@ -135,4 +137,4 @@ def test_an_original_stands_out_and_ranks_are_never_zero(world: tuple[Case, Pool
     metrics = {m.name: m for m in next(r for r in rows if r.name == "lira").metrics}
     assert metrics["auc"].audited > metrics["auc"].retrained_mean + 0.1
     assert metrics["auc"].p_value == pytest.approx(2 / 6)
-    assert stats.rank_p_value(0.0, np.zeros(39)) == 1.0
+    assert exact_tests.rank_p_value(0.0, np.zeros(39)) == 1.0

@@ -5,9 +5,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from forget_audit import registry, stats
+from forget_audit.contracts import Pool, Scores
 from forget_audit.errors import CaseError, LeakageError
 from forget_audit.seeds import generator
-from forget_audit.types import Case, Ids, Pool, Rows, Scores
+from forget_audit.types import Case, Ids, Rows
 
 
 def ids(prefix: str, n: int) -> Ids:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from forget_audit.errors import PlanError
-from forget_audit.plan import SECTIONS, check_plan, read_plan
+from forget_audit.plan import check_plan, read_plan
+from forget_audit.sections import SECTIONS
 
 GOOD: dict[str, Any] = {
     "request": {"reference": "REQ-1", "random": 100},

@@ -14,7 +14,8 @@ from forget_audit.data import Request, prepare
 from forget_audit.errors import ModelError
 from forget_audit.references import Counts, Workshop, fingerprint, prepare_references
 from forget_audit.targets import weights_digest
-from forget_audit.training import Recipe, RecipeTrainer
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe
 from forget_audit.types import Case, Features, Labels
 
 COUNTS = Counts(retrained=3, originals=2, identity=2, shadows=2)

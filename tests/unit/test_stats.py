@@ -13,7 +13,8 @@ from scipy.special import logit
 from scipy.stats import binomtest, norm
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score, roc_curve
 
-from forget_audit import stats, yardstick
+from forget_audit import exact_tests, stats, yardstick
+from forget_audit.outputs import Derived, Outputs
 from forget_audit.seeds import generator
 from forget_audit.types import Floats, Labels
 
@@ -245,27 +246,29 @@ def naive_studentise(members: Floats) -> Floats:
 
 def test_studentise_by_a_loop() -> None:
     members = generator(60).normal(size=(12, 4)) * [1, 1e-3, 1e3, 5] + [0, 1, -5, 100]
-    np.testing.assert_allclose(stats.studentise(members), naive_studentise(members), rtol=1e-6)
+    np.testing.assert_allclose(
+        exact_tests.studentise(members), naive_studentise(members), rtol=1e-6
+    )
     expected = np.max(np.abs(naive_studentise(members)), axis=1)
-    np.testing.assert_allclose(stats.max_t(members), expected, rtol=1e-6)
+    np.testing.assert_allclose(exact_tests.max_t(members), expected, rtol=1e-6)
 
 
 def test_a_column_without_spread_says_nothing() -> None:
     for level, n in product([0.0, 1.0, 0.1, -13.7, 1e6], [3, 8, 40]):
-        assert stats.studentise(np.full((n, 1), level)).ravel().tolist() == [0.0] * n
+        assert exact_tests.studentise(np.full((n, 1), level)).ravel().tolist() == [0.0] * n
 
 
 def test_the_only_one_that_differs_is_infinitely_far() -> None:
     for level, n in product([0.0, 1.0, 0.1, -13.7], [4, 11, 40]):
         column = np.full((n, 1), level)
         column[1] += 0.5
-        assert stats.studentise(column)[1, 0] == np.inf
+        assert exact_tests.studentise(column)[1, 0] == np.inf
 
 
 def test_a_large_offset_does_not_drown_the_spread() -> None:
     spread = generator(61).normal(size=(20, 1)) * 1e-3
     np.testing.assert_allclose(
-        stats.studentise(spread + 1e5), naive_studentise(spread + 1e5), rtol=1e-3
+        exact_tests.studentise(spread + 1e5), naive_studentise(spread + 1e5), rtol=1e-3
     )
 
 
@@ -289,7 +292,7 @@ def test_permutation_p_value_by_brute_force(r: int, m: int) -> None:
         observed = naive_group_t(pool, tuple(range(r, r + m)))
         every = [naive_group_t(pool, group) for group in combinations(range(r + m), m)]
         expected = sum(t >= observed - 1e-9 for t in every) / len(every)
-        assert stats.max_t_p_value(pool[:r], pool[r:], rng) == pytest.approx(expected)
+        assert exact_tests.max_t_p_value(pool[:r], pool[r:], rng) == pytest.approx(expected)
 
 
 def test_permutation_p_value_for_one_model_by_leaving_each_out() -> None:
@@ -298,33 +301,33 @@ def test_permutation_p_value_for_one_model_by_leaving_each_out() -> None:
         pool = rng.normal(size=(8, 3))
         t = np.max(np.abs(naive_studentise(pool)), axis=1)
         expected = np.sum(t >= t[-1] - 1e-9) / 8
-        assert stats.max_t_p_value(pool[:7], pool[7:], rng) == pytest.approx(expected)
+        assert exact_tests.max_t_p_value(pool[:7], pool[7:], rng) == pytest.approx(expected)
 
 
 def test_drawn_permutations_come_near_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = generator(64)
     pool = rng.normal(size=(10, 2))
     pool[8:] += 0.8
-    exact = stats.max_t_p_value(pool[:8], pool[8:], rng)
-    monkeypatch.setattr(stats, "MOST_PERMUTATIONS", 1)
-    monkeypatch.setattr(stats, "DRAWN_PERMUTATIONS", 1999)
-    drawn = stats.max_t_p_value(pool[:8], pool[8:], rng)
+    exact = exact_tests.max_t_p_value(pool[:8], pool[8:], rng)
+    monkeypatch.setattr(exact_tests, "MOST_PERMUTATIONS", 1)
+    monkeypatch.setattr(exact_tests, "DRAWN_PERMUTATIONS", 1999)
+    drawn = exact_tests.max_t_p_value(pool[:8], pool[8:], rng)
     assert drawn == pytest.approx(exact, abs=0.06)
     assert drawn >= 1 / 2000
 
 
 def test_a_large_offset_does_not_change_the_p_value_of_copies() -> None:
     pool = generator(73).normal(size=(9, 2)) * 1e-3
-    p = stats.max_t_p_value(pool[:7], pool[7:], generator(74))
+    p = exact_tests.max_t_p_value(pool[:7], pool[7:], generator(74))
     shifted = pool + 1e5
-    again = stats.max_t_p_value(shifted[:7], shifted[7:], generator(74))
+    again = exact_tests.max_t_p_value(shifted[:7], shifted[7:], generator(74))
     assert again == pytest.approx(p, abs=0.06)
 
 
 def test_copies_that_all_differ_alike_are_told_apart() -> None:
     """Without spread inside either group, the groups could not be further apart."""
     reference, audited = np.zeros((9, 1)), np.ones((3, 1))
-    p = stats.max_t_p_value(reference, audited, generator(65))
+    p = exact_tests.max_t_p_value(reference, audited, generator(65))
     assert p == pytest.approx(1 / math.comb(12, 3))
 
 
@@ -333,9 +336,9 @@ def test_a_column_without_spread_does_not_stop_the_other_columns() -> None:
     pool = rng.normal(size=(20, 2))
     with_dull = np.column_stack([pool, np.ones(20)])
     for r in (19, 18):
-        assert stats.max_t_p_value(with_dull[:r], with_dull[r:], rng) == stats.max_t_p_value(
-            pool[:r], pool[r:], rng
-        )
+        assert exact_tests.max_t_p_value(
+            with_dull[:r], with_dull[r:], rng
+        ) == exact_tests.max_t_p_value(pool[:r], pool[r:], rng)
 
 
 @settings(max_examples=15, deadline=None)
@@ -347,14 +350,16 @@ def test_holm_by_its_steps(p_values: list[float]) -> None:
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (m - rank) * p_values[i]))
         adjusted[i] = largest
-    assert stats.holm(p_values) == pytest.approx(adjusted)
+    assert exact_tests.holm(p_values) == pytest.approx(adjusted)
 
 
 def test_rank_p_value_is_two_sided_and_never_zero() -> None:
     reference = np.arange(19.0)
-    assert stats.rank_p_value(100, reference) == stats.rank_p_value(-100, reference) == 0.1
-    assert stats.rank_p_value(9, reference) == 1
-    assert stats.rank_p_value(3, np.full(19, 3.0)) == 1
+    assert (
+        exact_tests.rank_p_value(100, reference) == exact_tests.rank_p_value(-100, reference) == 0.1
+    )
+    assert exact_tests.rank_p_value(9, reference) == 1
+    assert exact_tests.rank_p_value(3, np.full(19, 3.0)) == 1
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
@@ -423,7 +428,7 @@ def test_influence_of_one_row_has_no_finite_error() -> None:
 def test_measuring_models_that_answer_alike_gives_finite_values() -> None:
     rng = generator(70)
     logits = np.repeat(rng.normal(size=(1, 12, 3)), 5, axis=0)
-    outputs = yardstick.Outputs(
+    outputs = Outputs(
         logits_f=logits[:, :4],
         logits_t=logits[:, 4:],
         y_f=np.arange(4) % 3,
@@ -431,6 +436,6 @@ def test_measuring_models_that_answer_alike_gives_finite_values() -> None:
         retain_accuracy=np.ones(5),
         test_accuracy=np.ones(5),
     )
-    derived = yardstick.Derived.of(outputs)
+    derived = Derived.of(outputs)
     measured = yardstick.measure(derived, 0, np.arange(1, 5), derived, "instance")
     assert all(np.isfinite(value) for value in measured.values.values())

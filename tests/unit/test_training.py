@@ -10,7 +10,9 @@ from torch import nn
 
 from forget_audit.architectures import Architecture
 from forget_audit.seeds import derive, generator, seeded_torch
-from forget_audit.training import Recipe, RecipeTrainer, batchable, deal, descend
+from forget_audit.together import batchable
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training import Recipe, deal, descend
 
 
 def rows() -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,265 @@
+"""What attacks and methods are: their identity cards, their verbs, and what they return."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from forget_audit.errors import LeakageError
+from forget_audit.types import Access, Case, Floats, Guarantee, Ids, Need, Scope, read_only
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from forget_audit.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackInfo:
+    """The identity card of an attack; docs, tests and reports read it.
+
+    Args:
+        name: Registry name, equal to the module's.
+        title: For headings.
+        card: Number in the catalogue, such as `A06`.
+        paper: arXiv id, DOI or absolute link.
+        access: The most it asks of a target.
+        kind: `membership` (a score a row) or `model` (scalars about the whole model).
+        question: What it asks, in plain words for a non-engineer.
+        perfect: What a perfectly unlearned model gets.
+        headline: Name of the metric that reports show first.
+        leave_one_out: Whether it is fitted on retrained models, so that a retrained model is
+            scored by a fit on the others.
+        statistics: Names of the verdict's statistics that rest on it; empty if none.
+    """
+
+    name: str
+    title: str
+    card: str
+    paper: str
+    access: Access
+    kind: Literal["membership", "model"]
+    question: str
+    perfect: str
+    headline: str
+    leave_one_out: bool = False
+    statistics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """The identity card of an unlearning method.
+
+    Args:
+        name: Registry name, equal to the module's.
+        title: For headings.
+        card: Number in the catalogue, such as `M23`.
+        paper: arXiv id, DOI or absolute link.
+        needs: What it cannot run without.
+        scopes: Requests it can serve.
+        guarantee: What it promises by construction.
+        summary: What it does, in plain words for a non-engineer.
+    """
+
+    name: str
+    title: str
+    card: str
+    paper: str
+    needs: frozenset[Need]
+    scopes: frozenset[Scope]
+    guarantee: Guarantee
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A curve of an attack, for plots.
+
+    Args:
+        x_label: Name of the horizontal axis.
+        y_label: Name of the vertical axis.
+        x: Positions, numbers or names.
+        y: Values, one a position.
+    """
+
+    x_label: str
+    y_label: str
+    x: tuple[float, ...] | tuple[str, ...]
+    y: tuple[float, ...]
+
+
+def _no_scores() -> Floats:
+    return np.zeros(0)
+
+
+def _no_ids() -> Ids:
+    return np.zeros(0, dtype=np.str_)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """What an attack says of one target; attacks end here, statistics go on.
+
+    Args:
+        forget: One score a forget row, higher means more like a trained-on row; empty for
+            attacks on the whole model.
+        control: One score a never-trained row.
+        forget_ids: Ids of the forget rows.
+        control_ids: Ids of the never-trained rows.
+        fitted_on: Ids that the attack learnt from.
+        threshold: Scores at or above it are called members; set on calibration rows only.
+        scalars: Measurements of the whole model by name.
+        series: Curves by name.
+
+    Raises:
+        LeakageError: If a scored row is among those the attack was fitted on.
+        ValueError: If lengths differ or a number is not finite.
+    """
+
+    forget: Floats = field(default_factory=_no_scores)
+    control: Floats = field(default_factory=_no_scores)
+    forget_ids: Ids = field(default_factory=_no_ids)
+    control_ids: Ids = field(default_factory=_no_ids)
+    fitted_on: frozenset[str] = frozenset()
+    threshold: float | None = None
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in ("forget", "control"):
+            values, ids = getattr(self, part), getattr(self, f"{part}_ids")
+            if len(values) != len(ids):
+                raise ValueError(f"{part}: expected {len(ids)} scores, found {len(values)}")
+            if not np.all(np.isfinite(values)):
+                raise ValueError(f"{part}: scores must be finite")
+            object.__setattr__(self, part, read_only(np.asarray(values, dtype=np.float64)))
+        for name, value in self.scalars.items():
+            if not np.isfinite(value):
+                raise ValueError(f"{name}: expected a finite number, found {value}")
+        scored = {*self.forget_ids.tolist(), *self.control_ids.tolist()}
+        leaked = sorted(scored & self.fitted_on)
+        if leaked:
+            raise LeakageError(
+                f"{len(leaked)} scored rows were also used to fit the attack "
+                f"(first: {leaked[0]}); score only rows the attack has not seen"
+            )
+        object.__setattr__(self, "scalars", MappingProxyType(dict(self.scalars)))
+        object.__setattr__(self, "series", MappingProxyType(dict(self.series)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """An attack that has learnt what it may learn and can score any target.
+
+    Args:
+        score: Scores a target; a pure function of target and generator.
+        fitted_on: Ids of the rows it learnt from.
+    """
+
+    score: Callable[[Target, np.random.Generator], Scores]
+    fitted_on: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadow:
+    """A model the auditor trained on part of the auxiliary rows.
+
+    Args:
+        target: The model.
+        members: Mask over the auxiliary rows `(n,)`, true where it was trained on.
+    """
+
+    target: Target
+    members: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The reference models an attack may learn from; never the audited model.
+
+    Args:
+        retrained: Trained by the recipe without the forget rows.
+        originals: Trained by the recipe with the forget rows, by the auditor.
+        shadows: Trained by the recipe on halves of the auxiliary rows.
+        parent: The model from which the audited one was made, if it was handed in.
+        twin: Retrained from the parent's own initialisation and data order, if that is known.
+    """
+
+    retrained: tuple[Target, ...] = ()
+    originals: tuple[Target, ...] = ()
+    shadows: tuple[Shadow, ...] = ()
+    parent: Target | None = None
+    twin: Target | None = None
+
+    def without(self, index: int) -> Pool:
+        """Return the pool without the retrained model at `index`."""
+        kept = self.retrained[:index] + self.retrained[index + 1 :]
+        return dataclasses.replace(self, retrained=kept)
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """An attack: fitted on reference material, then scores any target."""
+
+    info: ClassVar[AttackInfo]
+
+    def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:
+        """Learn from the pool and the auxiliary rows; never sees the audited model.
+
+        Raises:
+            NotApplicable: If the case or the pool lacks what the attack needs.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnReport:
+    """What a method did, for the auditor.
+
+    Args:
+        steps: Optimiser steps taken.
+        rows_touched: Rows that went through a gradient or importance pass, with repetition.
+        seconds: Wall time.
+        stop_reason: Why it ended.
+        notes: Departures and choices of this run.
+    """
+
+    steps: int
+    rows_touched: int
+    seconds: float
+    stop_reason: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unlearned:
+    """A new model and how it was made.
+
+    Args:
+        model: In evaluation mode; the given model is untouched.
+        report: What was done.
+    """
+
+    model: nn.Module
+    report: UnlearnReport
+
+
+@runtime_checkable
+class Method(Protocol):
+    """An unlearning method: model in, new model out."""
+
+    info: ClassVar[MethodInfo]
+
+    def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
+        """Return a new model; the given one is untouched, also on error.
+
+        Raises:
+            NotApplicable: If the scope is not served or a needed input is missing.
+        """
+        ...
