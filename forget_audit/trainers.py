@@ -1,8 +1,10 @@
 """A recipe and an architecture as a function that trains one model or many."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from joblib import Parallel, cpu_count, delayed
 from torch import nn
 
 from forget_audit.architectures import Architecture
@@ -12,8 +14,6 @@ from forget_audit.training import Index, Recipe, fit, fitting_threads
 from forget_audit.types import Features, Labels
 
 Progress = Callable[[int], None]
-
-
 BATCH_OF_MODELS = 32
 
 
@@ -57,27 +57,39 @@ class RecipeTrainer:
             seeds: Seed of each model.
             progress: Called with the number of models finished since the last call.
         """
-        models: list[nn.Module | None] = [None] * len(subsets)
-        for chunk in _chunks([len(subset) for subset in subsets]):
-            group = [self.fresh(seeds[i]) for i in chunk]
-            orders = [generator(seeds[i], "order") for i in chunk]
-            rows = [subsets[i] for i in chunk]
-            if batchable(group[0]):
-                with fitting_threads(group[0]):
-                    fit_together(group, x, y, rows, self.recipe, orders)
-                progress(len(chunk))
-            else:
-                for model, subset, rng in zip(group, rows, orders, strict=True):
-                    fit(model, x[subset], y[subset], self.recipe, rng)
-                    progress(1)
-            for i, model in zip(chunk, group, strict=True):
-                models[i] = model.eval()
-        return [model for model in models if model is not None]
+        models = [self.fresh(seed) for seed in seeds]
+        orders = [generator(seed, "order") for seed in seeds]
+        if not models or not batchable(models[0]):
+            for model, subset, order in zip(models, subsets, orders, strict=True):
+                fit(model, x[subset], y[subset], self.recipe, order)
+                progress(1)
+            return [model.eval() for model in models]
+
+        def fit_chunk(chunk: Sequence[int]) -> int:
+            group = [models[i] for i in chunk]
+            rows, order = [subsets[i] for i in chunk], [orders[i] for i in chunk]
+            with fitting_threads(group[0]):
+                fit_together(group, x, y, rows, self.recipe, order)
+            return len(chunk)
+
+        threads = usable_threads()
+        run = Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
+        chunks = _chunks([len(subset) for subset in subsets], threads)
+        for finished in run(delayed(fit_chunk)(chunk) for chunk in chunks):
+            progress(finished)
+        return [model.eval() for model in models]
 
 
-def _chunks(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Yield positions of models with equally many rows, at most `BATCH_OF_MODELS` at a time."""
+def usable_threads() -> int:
+    """Return how many threads may train side by side: `OMP_NUM_THREADS`, or one a core."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) > 0 else cpu_count()
+
+
+def _chunks(sizes: Sequence[int], threads: int) -> Iterator[list[int]]:
+    """Yield positions of models with equally many rows, so that all threads have some."""
     for size in sorted(set(sizes)):
         same = [i for i, n in enumerate(sizes) if n == size]
-        for start in range(0, len(same), BATCH_OF_MODELS):
-            yield same[start : start + BATCH_OF_MODELS]
+        length = min(BATCH_OF_MODELS, -(-len(same) // threads))
+        for start in range(0, len(same), length):
+            yield same[start : start + length]
