@@ -38,6 +38,7 @@ Protection = Literal["unattended", "passphrase"]
 
 PRIVATE, PUBLIC, CERTIFICATES = "key.pem", "public.pem", "certificates.pem"
 SHORTEST_PASSPHRASE = 12
+ENCRYPTED = b"ENCRYPTED"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _PEM = serialization.Encoding.PEM
 _DER = serialization.Encoding.DER
@@ -98,7 +99,7 @@ class SigningKey:
             chain = _chain((directory / CERTIFICATES).read_bytes())
         except OSError as error:
             raise KeyFileError(f"{directory}: no signing key ({error.strerror})") from error
-        encrypted = _is_encrypted(pem)
+        encrypted = ENCRYPTED in pem[:64]
         if encrypted and passphrase is None:
             raise KeyFileError(f"{path}: the key is encrypted, give its passphrase")
         secret = passphrase.encode() if encrypted and passphrase is not None else None
@@ -251,12 +252,8 @@ def default_key(ask: Callable[[], str] | None = None) -> SigningKey:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     private = directory / PRIVATE
-    locked = private.is_file() and _is_encrypted(private.read_bytes())
+    locked = private.is_file() and ENCRYPTED in private.read_bytes()[:64]
     return SigningKey.load(directory, ask() if ask and locked else None)
-
-
-def _is_encrypted(pem: bytes) -> bool:
-    return b"ENCRYPTED" in pem[:64]
 
 
 def certificates_of(pem: str) -> tuple[x509.Certificate, ...]:

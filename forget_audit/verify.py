@@ -77,8 +77,7 @@ def verify_path(path: Path, trust: Trust, recompute: Recompute | None = None) ->
     Args:
         path: What to check.
         trust: Whose signatures are believed.
-        recompute: Computes statistics and verdict from evidence and scores again and lists the
-            differences; left out, that check is `not-run`.
+        recompute: Lists where evidence and scores disagree; without it that is `not-run`.
     """
     checker = _Checker(trust=trust, recompute=recompute)
     checker.attempt("readable", path.name, lambda: checker.any(path))
@@ -290,11 +289,11 @@ class _Checker:
 
 
 def _same(carried: dict[str, bytes], content: dict[str, bytes], names: Sequence[str]) -> None:
-    for name in names:
-        if name in content and carried.get(name) != content[name]:
-            raise VerificationError(f"carries another {name} than the release")
+    other = [name for name in names if name in content and carried.get(name) != content[name]]
+    if other:
+        raise VerificationError(f"carries another {other[0]} than the release")
 
 
 def _expired(certificates: str) -> bool:
-    leaf, now = certificates_of(certificates)[0], datetime.now(UTC)
-    return not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
+    leaf = certificates_of(certificates)[0]
+    return not leaf.not_valid_before_utc <= datetime.now(UTC) <= leaf.not_valid_after_utc

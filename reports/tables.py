@@ -52,7 +52,7 @@ def gates(evidence: Json) -> Table:
         cells=(
             Cell(text="The model as a whole is like a retrained one", note="does not decide"),
             Cell(text=f"{fidelity['detail']} (p = {numbers.probability(fidelity['p_value'])})"),
-            outcome(fidelity["outcome"]),
+            _as_a_whole(fidelity["outcome"]),
         )
     )
     columns = (Cell(text="Condition"), Cell(text="Found"), Cell(text="Outcome"))
@@ -67,7 +67,6 @@ def attacks(evidence: Json) -> Table:
         Cell(text="Audited", kind="number"),
         Cell(text="Retrained", note="mean ± sd", kind="number"),
         Cell(text="Originals", note="mean", kind="number"),
-        Cell(text="A clean model gets"),
         Cell(text="Outcome"),
     )
     rows = tuple(_attack(item) for item in evidence["attacks"])
@@ -115,15 +114,24 @@ def _finding(item: Json) -> Cell:
     if item["outcome"] == "informative" and item["role"] in ("secondary", "whitebox"):
         symbol, _ = words.OUTCOMES["informative"]
         return Cell(text="no difference", symbol=symbol, kind="outcome-informative")
-    return outcome(item["outcome"])
+    return _as_a_whole(item["outcome"]) if item["role"] == "fidelity" else outcome(item["outcome"])
+
+
+def _as_a_whole(name: str) -> Cell:
+    """Return the outcome of a line that does not decide, in words that do not sound like it."""
+    if name != "fail":
+        return outcome(name)
+    symbol, _ = words.OUTCOMES["informative"]
+    return Cell(text="differs", symbol=symbol, kind="outcome-informative")
 
 
 def _attack(item: Json) -> Row:
-    about = Cell(text=item["title"], note=item["question"])
+    note = f"{item['question']} A clean model: {item['perfect']}"
+    about = Cell(text=item["title"], note=note)
     metric = next((m for m in item["metrics"] if m["name"] == item["headline"]), None)
     if metric is None:
         reason = item["reason"] or "no measurement"
-        return Row(cells=(about, Cell(text=reason, span=5), outcome(item["outcome"])))
+        return Row(cells=(about, Cell(text=reason, span=4), outcome(item["outcome"])))
     span = ""
     if metric["low"] is not None and metric["high"] is not None:
         span = f"{numbers.number(metric['low'])} to {numbers.number(metric['high'])}"
@@ -137,7 +145,6 @@ def _attack(item: Json) -> Row:
             Cell(text=numbers.number(metric["audited"]), note=span, kind="number"),
             Cell(text=spread, kind="number"),
             Cell(text=numbers.number(metric["original_mean"]), kind="number"),
-            Cell(text=item["perfect"]),
             outcome(item["outcome"]),
         )
     )

@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-PICTURES = ("docs/images/report.png",)
 
 
 def blocks(language: str) -> list[Any]:
@@ -51,8 +50,6 @@ def test_links_resolve(page: Path) -> None:
             continue
         name, _, anchor = target.partition("#")
         path = page.parent / name if name else page
-        if target in PICTURES:
-            continue
         if not path.exists() or (anchor and anchor not in anchors(path.read_text("utf-8"))):
             broken.append(target)
     assert not broken

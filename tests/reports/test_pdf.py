@@ -158,9 +158,9 @@ def test_an_incremental_update_is_refused() -> None:
 
     writer = IncrementalPdfFileWriter(io.BytesIO(report()))
     writer.root["/Lang"] = generic.pdf_string("xx")
-    writer.update_root()
+    writer.update_root()  # type: ignore[no-untyped-call]
     buffer = io.BytesIO()
-    writer.write(buffer)
+    writer.write(buffer)  # type: ignore[no-untyped-call]
     found = pdf_signature.verify_pdf(buffer.getvalue(), [key().chain[-1]])
     assert not found.valid
     assert "whole file" in found.reason or "modified" in found.reason
