@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
-	OMP_NUM_THREADS=1 $(BIN)/forget-audit demo --out forget-audit-demo
+	$(BIN)/forget-audit demo --out forget-audit-demo
 
 test:    ## every test but the slow ones, with coverage
 	@scripts/setup.sh test
