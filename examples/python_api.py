@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from forget_audit import Case, certify
 from forget_audit.architectures import Architecture
-from forget_audit.methods.scrub import Scrub
+from forget_audit.methods import Scrub
 from forget_audit.references import Counts
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Recipe

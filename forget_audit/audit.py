@@ -184,6 +184,7 @@ def certify(
     train: Trainer | None = None,
     original: nn.Module | None = None,
     counts: Counts | None = None,
+    attacks: Sequence[str] | None = None,
     seed: int = 0,
     workers: int = 1,
     cache: str | Path | None = None,
@@ -196,6 +197,7 @@ def certify(
         train: The recipe, `(x, y, seed) -> model`; the trainer of the case if left out.
         original: The model before unlearning, for attacks that compare the two.
         counts: How many models are trained for comparison.
+        attacks: Names of the attacks to run beside the verdict; all if left out.
         seed: Root seed of everything random in the audit.
         workers: Processes that train in parallel.
         cache: Folder in which trained models are remembered.
@@ -213,6 +215,7 @@ def certify(
         counts=counts or Counts(copies=len(models)),
         original=original,
         unlearned=models,
+        attacks=None if attacks is None else tuple(attacks),
         cache=None if cache is None else Path(cache),
         workers=workers,
     )

@@ -81,7 +81,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is no known `kind`, with the nearest name and all that there are."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"
 
 

@@ -22,7 +22,7 @@ from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.profiles import PROFILES
 from forget_audit.references import shadow_members
-from forget_audit.reports.release import Released
+from forget_audit.reports.release import Released, refuse_foreign
 from forget_audit.signing import default_key
 from forget_audit.training import fitting_threads
 from forget_audit.trust import load as load_trust
@@ -145,6 +145,7 @@ def certify(
         workers: Processes for training functions of the user's own.
         ask: Called for the passphrase of the signing key, before anything is trained.
     """
+    refuse_foreign(folder)
     key = default_key(ask)
     ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
     audit = carry_out(ordered, progress)

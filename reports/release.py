@@ -72,7 +72,7 @@ def release(
         ForgetAuditError: If `out_dir` holds files that no release of ours made.
     """
     _check(evidence, scores_npz, extra_files, key, formats)
-    _refuse_foreign(out_dir)
+    refuse_foreign(out_dir)
     audit = seal(audit_statement(evidence), key)
     files: dict[str, bytes | Path] = {
         EVIDENCE: canonical_json(evidence), SCORES: scores_npz, AUDIT: audit, **extra_files,
@@ -132,7 +132,12 @@ def _check(
             raise VerificationError(f"{name!r} cannot be the name of a released file")
 
 
-def _refuse_foreign(directory: Path) -> None:
+def refuse_foreign(directory: Path) -> None:
+    """Refuse a folder with files that no release made, so that nothing of the user's is lost.
+
+    Raises:
+        ForgetAuditError: Naming some of them.
+    """
     if not directory.exists():
         return
     if not directory.is_dir() or directory.is_symlink():

@@ -288,6 +288,19 @@ def test_a_passphrase_protects_the_key(
     assert "set FORGET_AUDIT_PASSPHRASE" in run("keys", "show")[2]
 
 
+def test_a_folder_with_other_files_is_refused_before_anything_is_trained(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forget_audit.runs.carry_out", None)
+    plan = write(workplace, "mine.toml", method='[method]\nname = "retrain"')
+    (workplace / "thesis").mkdir()
+    (workplace / "thesis" / "chapter.txt").write_text("mine", encoding="utf-8")
+    code, _, err = run("certify", plan, "--out", workplace / "thesis")
+    assert code == 4
+    assert "holds files that no release made (chapter.txt)" in err
+    assert (workplace / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "mine"
+
+
 def test_verify_of_nothing(run: Run, tmp_path: Path) -> None:
     assert run("verify", tmp_path / "absent")[0] == 1
     assert run("verify")[0] == 2
