@@ -12,7 +12,7 @@ import typer
 from forget_audit import trust as trust_files
 from forget_audit.console import PASSPHRASE, ask_passphrase, complain, say, say_json
 from forget_audit.errors import KeyFileError
-from forget_audit.signing import SHORTEST_PASSPHRASE, SigningKey, default_key, home
+from forget_audit.signing import SHORTEST_PASSPHRASE, SigningKey, default_key, home, keyid_of
 
 keys = typer.Typer(help="Make, show and hand out the signing key.", no_args_is_help=True)
 trusted = typer.Typer(help="Say whose reports are believed.", no_args_is_help=True)
@@ -31,9 +31,9 @@ def new(
     """
     folder = home() / "keys" / "default"
     if folder.exists():
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder.rename(folder.with_name(f"retired-{stamp}"))
-        say(f"the former key is kept as retired-{stamp}")
+        former = keyid_of((folder / "public.pem").read_text(encoding="ascii"))
+        folder.rename(folder.with_name(f"retired-{former[:16]}"))
+        say(f"the former key is kept as retired-{former[:16]}")
     passphrase = None if unattended else _new_passphrase()
     key = SigningKey.create(name, org)
     key.save(folder, passphrase)

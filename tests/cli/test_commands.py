@@ -261,7 +261,10 @@ def test_keys(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert code == 0
     assert "Privacy Office" in out
     assert "unattended" in out
-    assert run("keys", "new", "--name", "Next", "--unattended")[1].startswith("the former key")
+    for name in ("Another", "Next"):
+        out = run("keys", "new", "--name", name, "--unattended")[1]
+        assert out.startswith("the former key is kept as retired-")
+    assert len(list((tmp_path / "fresh" / "keys").glob("retired-*"))) == 2
     assert run("keys", "export", "--out", tmp_path / "out")[0] == 0
     assert run("trust", "add", tmp_path / "out", "--yes")[0] == 0
     assert "Next" in run("trust", "list")[1]
