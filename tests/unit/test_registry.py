@@ -22,7 +22,7 @@ def test_classes_can_be_imported_from_their_room(room: str) -> None:
 def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(UnknownName, match="unknown method 'scrb'; did you mean 'scrub'"):
         registry.get_method("scrb")
-    with pytest.raises(UnknownName, match="unknown attack 'zzz'. Known: "):
+    with pytest.raises(UnknownName, match=r"unknown attack 'zzz'\. Known: "):
         registry.get_attack("zzz")
 
 
