@@ -29,7 +29,7 @@ class Margin:
         access="score",
         kind="membership",
         question="Does the model prefer the deleted records' labels by a wider margin?",
-        perfect="0.5, because nothing sets the deleted records apart.",
+        perfect="The value of models retrained without the records.",
         headline="auc",
     )
 
