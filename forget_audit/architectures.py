@@ -134,17 +134,20 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"{path.name} is not a safe model file ({first}); nothing in it was run. "
+            f"{path.name} is not a safe model file ({_first_line(error)}); nothing in it was run. "
             "Save the state dict with safetensors.torch.save_file"
         ) from error
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"{path.name} does not fit the architecture: {first}") from error
+        reason = _first_line(error)
+        raise ModelError(f"{path.name} does not fit the architecture: {reason}") from error
     return model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def safetensors_bytes(model: nn.Module) -> bytes:

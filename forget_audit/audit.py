@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,8 @@ from forget_audit.reports.release import Released, release
 from forget_audit.signing import SigningKey, default_key
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
-from forget_audit.types import Case, Json, Trainer
+from forget_audit.types import Case, Json, Progress, Trainer
 from forget_audit.weighing import Group
-
-Progress = Callable[[int], None]
 
 
 class Display(Protocol):

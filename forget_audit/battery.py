@@ -6,7 +6,7 @@ retrained models and originals get from the very same code.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,13 +16,11 @@ from forget_audit.errors import ForgetAuditError, NotApplicable
 from forget_audit.findings import AttackResult, Metric
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Outcome
+from forget_audit.types import SMALL_REQUEST, Case, Floats, Outcome, Progress
 
 log = logging.getLogger(__name__)
 
-FEWEST_FOR_CURVES = 10
 ROC_GRID = np.geomspace(1e-3, 1.0, 61)
-Progress = Callable[[int], None]
 Groups = Mapping[str, Sequence[Scores]]
 
 
@@ -99,7 +97,7 @@ def _result(attack: Attack, groups: Groups, start: float) -> AttackResult:
         _metric(name, value, measured, audited) for name, value in measured["audited"][0].items()
     )
     curves: dict[str, Mapping[str, Series]] = {}
-    if len(audited.forget) >= FEWEST_FOR_CURVES:
+    if len(audited.forget) >= SMALL_REQUEST:
         curves["roc"] = _roc_series(groups)
     for name in audited.series:
         curves[name] = {

@@ -18,9 +18,7 @@ from forget_audit.plan import Plan
 from forget_audit.profiles import PROFILES, Profile
 from forget_audit.references import Counts, Workshop
 from forget_audit.seeds import generator
-from forget_audit.types import Case
-
-Progress = Callable[[int], None]
+from forget_audit.types import Case, Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,6 @@ from statsmodels.stats.multitest import multipletests
 from forget_audit.types import Floats
 
 MOST_PERMUTATIONS = 100_000
-
-
 DRAWN_PERMUTATIONS = 9_999
 
 
@@ -70,15 +68,13 @@ def max_t_p_value(reference: Floats, audited: Floats, rng: np.random.Generator) 
     if m == 1:
         t = max_t(pool)
         return float((1 + np.sum(t[:r] >= t[r])) / (r + 1))
+    observed = _group_t(pool, np.arange(r, r + m)[None])[0] - 1e-12
     if comb(r + m, m) <= MOST_PERMUTATIONS:
-        groups = np.array(list(combinations(range(r + m), m)))
-        heights = _group_t(pool, groups)
-        observed = _group_t(pool, np.arange(r, r + m)[None])[0]
-        return float(np.mean(heights >= observed - 1e-12))
-    groups = np.stack([rng.permutation(r + m)[:m] for _ in range(DRAWN_PERMUTATIONS)])
-    heights = _group_t(pool, groups)
-    observed = _group_t(pool, np.arange(r, r + m)[None])[0]
-    return float((1 + np.sum(heights >= observed - 1e-12)) / (DRAWN_PERMUTATIONS + 1))
+        every = np.array(list(combinations(range(r + m), m)))
+        return float(np.mean(_group_t(pool, every) >= observed))
+    drawn = np.stack([rng.permutation(r + m)[:m] for _ in range(DRAWN_PERMUTATIONS)])
+    reached = int(np.sum(_group_t(pool, drawn) >= observed))
+    return (1 + reached) / (DRAWN_PERMUTATIONS + 1)
 
 
 def _group_t(pool: Floats, groups: npt.NDArray[np.int64]) -> Floats:

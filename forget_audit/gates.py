@@ -5,10 +5,8 @@ from scipy import stats as distributions
 
 from forget_audit.findings import Gate
 from forget_audit.profiles import Profile
-from forget_audit.types import Scope
+from forget_audit.types import SMALL_REQUEST, Scope
 from forget_audit.weighing import Control, Family, Models
-
-SMALLEST_COUNT = 10
 
 
 def gate_all(
@@ -27,7 +25,7 @@ def gate_all(
     floor = profile.test_class if scope == "class" else max(n_f, profile.test)
     power = known.pass_probability(margin, profile.alpha)
     r, spread = len(models.retrained), float(np.std(known.reference, ddof=1))
-    size = str(n_f) if n_f >= SMALLEST_COUNT else f"fewer than {SMALLEST_COUNT}"
+    size = size_in_words(n_f)
     shown = ", ".join(f"{p:.3f}" for p in known.identity)
     details = {
         "HARNESS": (
@@ -59,6 +57,11 @@ def gate_all(
         ),
     }
     return tuple(_gate(code, good, detail) for code, (good, detail) in details.items())
+
+
+def size_in_words(n: int) -> str:
+    """Return a number of forgotten rows, only bounded if it could point at somebody."""
+    return str(n) if n >= SMALL_REQUEST else f"fewer than {SMALL_REQUEST}"
 
 
 def _gate(code: str, good: bool, detail: str) -> Gate:

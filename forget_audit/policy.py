@@ -12,14 +12,12 @@ import numpy as np
 
 from forget_audit import weighing, yardstick
 from forget_audit.findings import Gate, Statistic, Verdict
-from forget_audit.gates import gate_all, utility_gate
+from forget_audit.gates import gate_all, size_in_words, utility_gate
 from forget_audit.profiles import Profile
 from forget_audit.types import Decision, Outcome, Role, Scope
 from forget_audit.weighing import Comparison, Control, Family, Models
 
 BLOCKS_FAIL = frozenset({"HARNESS", "YARDSTICK"})
-
-
 PRIMARY = ("rho_p",)
 
 
@@ -210,7 +208,7 @@ def _scope_sentence(
     models: Models, known: Control, profile: Profile, margin: float, scope: Scope
 ) -> str:
     n_f, r = models.retrained.logits_f.shape[1], len(models.retrained)
-    size = f"the {n_f} rows" if n_f >= 10 else "the fewer than 10 rows"
+    size = f"the {size_in_words(n_f)} rows"
     what = f"{size} of the forgotten classes" if scope == "class" else f"{size} of this request"
     share = f"{100 * known.detectable(profile.alpha):.0f} %"
     return (

@@ -7,7 +7,6 @@ import inspect
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256 as _sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ def compile_evidence(
     """Return the evidence of a finished audit as plain JSON."""
     case, about = commission.case, commission.about
     issued = datetime.now(UTC)
-    mark = _sha256(secret + scores).hexdigest()[:6].upper()
+    mark = sha256(secret + scores)[:6].upper()
     evidence = {
         "schema": SCHEMA,
         "report": {

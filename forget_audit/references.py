@@ -24,12 +24,10 @@ from forget_audit.errors import ModelError
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
 from forget_audit.trainers import RecipeTrainer
-from forget_audit.types import Case, Features, Labels, Rows, Trainer
+from forget_audit.training import Index
+from forget_audit.types import Case, Features, Labels, Progress, Rows, Trainer
 
 log = logging.getLogger(__name__)
-
-Index = npt.NDArray[np.int64]
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,9 +113,5 @@ SECTIONS: Mapping[str, type[Section]] = {
     "battery": BatterySection,
     "report": ReportSection,
 }
-
-
 REQUIRED = frozenset({"request", "data"})
-
-
 OPTIONAL = frozenset({"method"})

@@ -1,7 +1,7 @@
 """A recipe and an architecture as a function that trains one model or many."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from joblib import Parallel, cpu_count, delayed
@@ -11,9 +11,8 @@ from forget_audit.architectures import Architecture
 from forget_audit.seeds import derive, generator, seeded_torch
 from forget_audit.together import batchable, fit_together
 from forget_audit.training import Index, Recipe, fit, fitting_threads
-from forget_audit.types import Features, Labels
+from forget_audit.types import Features, Labels, Progress
 
-Progress = Callable[[int], None]
 BATCH_OF_MODELS = 32
 
 

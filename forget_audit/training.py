@@ -5,7 +5,6 @@ Steps per epoch are fixed by the recipe and rows are dealt evenly, so that model
 and without the forget rows take the same number of steps and no batch is odd.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from torch.nn import functional
 from forget_audit.seeds import derive, seeded_torch
 from forget_audit.targets import device_of
 from forget_audit.types import Features, Labels, Rows
-
-log = logging.getLogger(__name__)
 
 Index = npt.NDArray[np.int64]
 SMALL_MODEL = 1_000_000

@@ -7,7 +7,7 @@ Arrays inside records are read-only.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -25,6 +25,7 @@ Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.str_]
 Json = dict[str, Any]
+Progress = Callable[[int], None]
 
 Access = Literal["label", "score", "gradient", "weights"]
 Scope = Literal["instance", "class"]
@@ -36,6 +37,7 @@ Need = Literal["forget", "retain", "labels", "recipe"]
 Role = Literal["primary", "secondary", "fidelity", "whitebox"]
 Guarantee = Literal["none", "exact", "certified"]
 
+SMALL_REQUEST = 10  # below it sizes are not stated and no curve of single rows is drawn
 ACCESS_ORDER: tuple[Access, ...] = ("label", "score", "gradient", "weights")
 
 

@@ -1,9 +1,8 @@
 """Which figures a report shows."""
 
 from forget_audit.reports import figures
-from forget_audit.reports.numbers import SMALL_REQUEST
 from forget_audit.reports.view import Figure, Pair
-from forget_audit.types import Json
+from forget_audit.types import SMALL_REQUEST, Json
 
 LINES = {
     "relearn": "How fast training on the deleted records brings them back. A model that kept "

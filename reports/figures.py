@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from forget_audit.reports import numbers, words
+from forget_audit.reports import numbers
 from forget_audit.reports.canvas import (
     AUDITED,
     BAND,
@@ -16,6 +16,7 @@ from forget_audit.reports.canvas import (
     canvas,
     label,
 )
+from forget_audit.reports.tables import title_of
 from forget_audit.reports.view import Cell, Figure, Row, Table
 from forget_audit.types import Json
 
@@ -90,13 +91,13 @@ def differences(evidence: Json) -> Figure | None:
             margin = item["margin"] and item["margin"] / sd
             for side in (-1, 1) if margin else ():
                 axes.plot([side * margin] * 2, [level - 0.38, level + 0.38], color=OTHER)
-            rows.append((_title(item["name"]), centre, low, high, margin))
-        axes.set_yticks(range(len(usable)), [_title(item["name"]) for item in reversed(usable)])
+            rows.append((title_of(item["name"]), centre, low, high, margin))
+        axes.set_yticks(range(len(usable)), [title_of(item["name"]) for item in reversed(usable)])
         axes.set_ylim(-0.6, len(usable) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("difference from retrained models, in their standard deviations")
         drawing = finish()
-    failing = [_title(item["name"]).lower() for item in usable if item["outcome"] == "fail"]
+    failing = [title_of(item["name"]).lower() for item in usable if item["outcome"] == "fail"]
     return Figure(
         drawing=drawing,
         alternative=f"Intervals of {len(usable)} differences from retrained models. Found to "
@@ -241,7 +242,3 @@ def _mean(values: list[float]) -> float | None:
 
 def _statistic(evidence: Json, name: str) -> Json | None:
     return next((item for item in evidence["statistics"] if item["name"] == name), None)
-
-
-def _title(name: str) -> str:
-    return words.MEASURES[name].title if name in words.MEASURES else name

@@ -3,8 +3,9 @@
 import math
 from datetime import datetime
 
+from forget_audit.types import SMALL_REQUEST
+
 MINUS, DASH, THIN = "\N{MINUS SIGN}", "\N{EM DASH}", "\N{NARROW NO-BREAK SPACE}"
-SMALL_REQUEST = 10
 
 
 def number(value: float | None, places: int = 3) -> str:

@@ -9,13 +9,13 @@ import pytest
 
 from forget_audit import datasets, exact_tests, registry
 from forget_audit.architectures import Architecture
-from forget_audit.battery import FEWEST_FOR_CURVES, run_battery, score_groups
+from forget_audit.battery import run_battery, score_groups
 from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores
 from forget_audit.data import Request, prepare
 from forget_audit.references import Counts, Workshop, prepare_references
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Recipe
-from forget_audit.types import Case
+from forget_audit.types import SMALL_REQUEST, Case
 
 SEED = 4
 
@@ -124,7 +124,7 @@ def test_retrained_models_are_scored_by_the_others(world: tuple[Case, Pool]) -> 
 
 def test_small_requests_get_no_curve(world: tuple[Case, Pool]) -> None:
     case, pool = world
-    few = case.replace(forget=case.forget.take(np.arange(FEWEST_FOR_CURVES - 1)))
+    few = case.replace(forget=case.forget.take(np.arange(SMALL_REQUEST - 1)))
     rows = run_battery(pool.originals[0], pool, few, SEED, ["loss_threshold"])
     row = next(r for r in rows if r.name == "loss_threshold")
     assert "roc" not in row.series
