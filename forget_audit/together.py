@@ -49,12 +49,11 @@ def fit_together(
     """
     device = device_of(models[0])
     inputs, labels = tensors(x, y, device)
-    stacked = {
-        name: torch.stack([dict(model.named_parameters())[name].detach() for model in models])
-        for name, _ in models[0].named_parameters()
-    }
-    parameters = {name: tensor.requires_grad_() for name, tensor in stacked.items()}
-    forward = _batched_perceptron(models[0], parameters) or _vectorised(models, parameters)
+    for model in models:
+        model.train()
+    parameters, buffers = torch.func.stack_module_state(models)
+    perceptron = _batched_perceptron(models[0], parameters)
+    forward = perceptron or _vectorised(models[0], parameters, buffers)
     optimizer = recipe.make_optimizer(parameters.values())
     for rng in orders:
         rng.bit_generator.random_raw()  # the loop draws its dropout seed here
@@ -106,15 +105,9 @@ def _batched_perceptron(
 
 
 def _vectorised(
-    models: Sequence[nn.Module], parameters: dict[str, torch.Tensor]
+    skeleton: nn.Module, parameters: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the forward pass of any module by `torch.func`, with its buffers held fixed."""
-    skeleton = models[0]
-    skeleton.train()
-    buffers = {
-        name: torch.stack([dict(model.named_buffers())[name] for model in models])
-        for name, _ in skeleton.named_buffers()
-    }
 
     def one(weights: dict[str, torch.Tensor], fixed: dict[str, torch.Tensor], x: torch.Tensor):  # type: ignore[no-untyped-def]
         return torch.func.functional_call(skeleton, (weights, fixed), (x,))

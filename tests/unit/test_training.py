@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
-from forget_audit.architectures import Architecture
+from forget_audit.architectures import BUILDERS, Architecture
 from forget_audit.seeds import derive, generator, seeded_torch
 from forget_audit.together import batchable
 from forget_audit.trainers import RecipeTrainer
@@ -79,15 +79,34 @@ def test_state_that_models_cannot_share_is_not_batched() -> None:
     assert batchable(nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)))
 
 
+def half_frozen(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    model = nn.Sequential(nn.Linear(shape[0], 8), nn.ReLU(), nn.Linear(8, n_classes))
+    model[0].requires_grad_(False)
+    return model
+
+
+def test_layers_that_the_architecture_freezes_stay_frozen_in_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(BUILDERS, "half", half_frozen)
+    x, y = rows()
+    make = trainer("half")
+    many = make.many(x, y, [np.arange(80), np.arange(80)], [7, 8])
+    for seed, model in zip((7, 8), many, strict=True):
+        start, end = make.fresh(seed).state_dict(), model.state_dict()
+        assert torch.equal(start["0.weight"], end["0.weight"])
+        assert not torch.equal(start["2.weight"], end["2.weight"])
+        alone = make(x[:80], y[:80], seed).state_dict()
+        assert torch.allclose(alone["2.weight"], end["2.weight"], atol=2e-5)
+
+
 def with_dropout(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     layers = (nn.Linear(shape[0], 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.ReLU())
     return nn.Sequential(*layers, nn.Linear(16, n_classes))
 
 
 def test_models_that_are_not_batched_train_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        __import__("forget_audit.architectures", fromlist=["x"]).BUILDERS, "odd", with_dropout
-    )
+    monkeypatch.setitem(BUILDERS, "odd", with_dropout)
     x, y = rows()
     make = trainer("odd")
     many = make.many(x, y, [np.arange(80)], [7])
