@@ -12,7 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.errors import LeakageError
-from forget_audit.types import Access, Case, Floats, Guarantee, Ids, Need, Scope, read_only
+from forget_audit.types import (
+    Access,
+    Case,
+    Floats,
+    Guarantee,
+    Ids,
+    Need,
+    Rows,
+    Scope,
+    read_only,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +40,8 @@ class AttackInfo:
         card: Number in the catalogue, such as `A06`.
         paper: arXiv id, DOI or absolute link.
         access: The most it asks of a target.
-        kind: `membership` (a score a row) or `model` (scalars about the whole model).
+        kind: `membership` (a score a row), `model` (scalars about the whole model) or `method`
+            (an experiment with models of its own, about the unlearning method).
         question: What it asks, in plain words for a non-engineer.
         perfect: What a perfectly unlearned model gets.
         headline: Name of the metric that reports show first.
@@ -44,7 +55,7 @@ class AttackInfo:
     card: str
     paper: str
     access: Access
-    kind: Literal["membership", "model"]
+    kind: Literal["membership", "model", "method"]
     question: str
     perfect: str
     headline: str
@@ -173,10 +184,33 @@ class Shadow:
     Args:
         target: The model.
         members: Mask over the auxiliary rows `(n,)`, true where it was trained on.
+        after: The model after the audited method made it forget some members, if there is one.
+        forgotten: Mask over the auxiliary rows `(n,)`, true where `after` has forgotten.
     """
 
     target: Target
     members: npt.NDArray[np.bool_]
+    after: Target | None = None
+    forgotten: npt.NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateShadow:
+    """A model trained by the auditor on retained rows and some candidates, then unlearned.
+
+    A candidate is kept, forgotten or was never trained on; the masks `(n,)` are disjoint.
+
+    Args:
+        before: After training on the retained rows and the kept and forgotten candidates.
+        after: After the audited method made it forget the forgotten ones.
+        kept: Candidates trained on and kept.
+        forgotten: Candidates trained on and forgotten.
+    """
+
+    before: Target
+    after: Target
+    kept: npt.NDArray[np.bool_]
+    forgotten: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +223,8 @@ class Pool:
         shadows: Trained by the recipe on halves of the auxiliary rows.
         parent: The model from which the audited one was made, if it was handed in.
         twin: Retrained from the parent's own initialisation and data order, if that is known.
+        candidates: Forget rows and some control rows, on which candidate shadows differ.
+        candidate_shadows: Models trained on random parts of the candidates, then unlearned.
     """
 
     retrained: tuple[Target, ...] = ()
@@ -196,6 +232,8 @@ class Pool:
     shadows: tuple[Shadow, ...] = ()
     parent: Target | None = None
     twin: Target | None = None
+    candidates: Rows | None = None
+    candidate_shadows: tuple[CandidateShadow, ...] = ()
 
     def without(self, index: int) -> Pool:
         """Return the pool without the retrained model at `index`."""

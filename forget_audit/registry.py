@@ -1,8 +1,8 @@
-"""Attacks and methods by name: one decorator each, filled by walking the rooms.
+"""Attacks, experiments and methods by name: one decorator each, filled by walking the rooms.
 
 A new attack is one file in `attacks/` with the decorator `@attack`; nothing else is edited.
-Third parties register the same way through the entry-point groups `forget_audit.attacks` and
-`forget_audit.methods`.
+Third parties register the same way through the entry-point groups `forget_audit.attacks`,
+`forget_audit.experiments` and `forget_audit.methods`.
 """
 
 import difflib
@@ -13,14 +13,17 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
-from forget_audit.contracts import Attack, Method
+from forget_audit.contracts import Attack, AttackInfo, Method
 from forget_audit.errors import UnknownName
+from forget_audit.trials import Experiment
 
-Room = Literal["attacks", "methods"]
+Room = Literal["attacks", "experiments", "methods"]
 AttackClass = TypeVar("AttackClass", bound=type[Attack])
+ExperimentClass = TypeVar("ExperimentClass", bound=type[Experiment])
 MethodClass = TypeVar("MethodClass", bound=type[Method])
 
 _attacks: dict[str, type[Attack]] = {}
+_experiments: dict[str, type[Experiment]] = {}
 _methods: dict[str, type[Method]] = {}
 _loaded: set[Room] = set()
 
@@ -30,6 +33,14 @@ def attack(cls: AttackClass) -> AttackClass:
     if cls.info.name in _attacks:
         raise ValueError(f"two attacks are called {cls.info.name!r}")
     _attacks[cls.info.name] = cls
+    return cls
+
+
+def experiment(cls: ExperimentClass) -> ExperimentClass:
+    """Register an experiment under `cls.info.name`."""
+    if cls.info.name in _experiments:
+        raise ValueError(f"two experiments are called {cls.info.name!r}")
+    _experiments[cls.info.name] = cls
     return cls
 
 
@@ -45,6 +56,18 @@ def attacks() -> Mapping[str, type[Attack]]:
     """Return all attacks by name, sorted."""
     _load("attacks")
     return MappingProxyType(dict(sorted(_attacks.items())))
+
+
+def experiments() -> Mapping[str, type[Experiment]]:
+    """Return all experiments on methods by name, sorted."""
+    _load("experiments")
+    return MappingProxyType(dict(sorted(_experiments.items())))
+
+
+def cards() -> Mapping[str, AttackInfo]:
+    """Return the identity cards of all attacks and experiments by name, attacks first."""
+    ours = {name: kind.info for name, kind in attacks().items()}
+    return MappingProxyType(ours | {name: kind.info for name, kind in experiments().items()})
 
 
 def methods() -> Mapping[str, type[Method]]:

@@ -4,17 +4,20 @@ A target owns evaluation mode, device and batching, so that no attack can forget
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import AccessError, ModelError
-from forget_audit.types import ACCESS_ORDER, Access, Floats, Labels, Rows
+from forget_audit.types import ACCESS_ORDER, Access, Features, Floats, Labels, Rows
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Target:
@@ -57,6 +60,62 @@ class Target:
         self._require("score", "logits")
         return self._forward(rows)
 
+    def loss_gradients(self, rows: Rows) -> Floats:
+        """Return the gradient of each row's cross-entropy by its features, shaped like them.
+
+        Raises:
+            AccessError: Below access `gradient`.
+        """
+        self._require("gradient", "gradients")
+        parts = []
+        with evaluating(self._model), torch.enable_grad():
+            device = device_of(self._model)
+            for start in range(0, len(rows), self._batch_size):
+                part = slice(start, start + self._batch_size)
+                x = torch.tensor(rows.x[part], device=device, requires_grad=True)
+                y = torch.tensor(rows.y[part], device=device)
+                loss = functional.cross_entropy(self._model(x), y, reduction="sum")
+                parts.append(torch.autograd.grad(loss, x)[0].double().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros(rows.x.shape)
+
+    def feature_layers(self, rows: Rows) -> tuple[str, ...]:
+        """Return the layers whose inputs are learnt features, in order of execution.
+
+        These are the linear and convolutional layers after the first; the features of the last
+        one are the penultimate ones, which the output layer reads.
+
+        Raises:
+            AccessError: Below access `weights`.
+        """
+        self._require("weights", "features")
+        order: list[str] = []
+        with self._watching(lambda name, _: order.append(name)):
+            self._run(rows.x[:1])
+        return tuple(dict.fromkeys(order[1:]))
+
+    def features(self, rows: Rows, layer: str | None = None) -> Floats:
+        """Return the input of a layer for each row, flattened to `(n, width)`, float64.
+
+        Args:
+            rows: The rows.
+            layer: One of `feature_layers`; the last if left out.
+
+        Raises:
+            AccessError: Below access `weights`.
+            ModelError: If the model has no such layer.
+        """
+        known = self.feature_layers(rows)
+        wanted = layer if layer is not None else (known[-1] if known else None)
+        if wanted not in known:
+            raise ModelError(f"no features before layer {wanted!r}; known: {', '.join(known)}")
+        parts: list[Floats] = []
+        for start in range(0, len(rows), self._batch_size):
+            seen: dict[str, Floats] = {}
+            with self._watching(seen.__setitem__, wanted):
+                self._run(rows.x[start : start + self._batch_size])
+            parts.append(seen[wanted])
+        return np.concatenate(parts)
+
     def model_copy(self) -> nn.Module:
         """Return an independent copy of the model, to be changed at will.
 
@@ -94,6 +153,33 @@ class Target:
     def _require(self, access: Access, what: str) -> None:
         if ACCESS_ORDER.index(self.access) < ACCESS_ORDER.index(access):
             raise AccessError(f"{what} needs access {access!r}, this target allows {self.access!r}")
+
+    @contextmanager
+    def _watching(
+        self, note: Callable[[str, Floats], None], only: str | None = None
+    ) -> Iterator[None]:
+        """Call `note` with name and flattened input of linear and convolutional layers."""
+
+        def hook(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+            def look(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+                note(name, inputs[0].detach().flatten(1).double().cpu().numpy())
+
+            return look
+
+        handles = [
+            module.register_forward_pre_hook(hook(name))
+            for name, module in self._model.named_modules()
+            if isinstance(module, LAYERS) and only in (None, name)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _run(self, x: Features) -> None:
+        with evaluating(self._model), torch.no_grad():
+            self._model(torch.tensor(x, device=device_of(self._model)))
 
     def _forward(self, rows: Rows) -> Floats:
         if rows not in self._logits:

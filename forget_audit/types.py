@@ -28,7 +28,7 @@ Json = dict[str, Any]
 Progress = Callable[[int], None]
 
 Access = Literal["label", "score", "gradient", "weights"]
-Scope = Literal["instance", "class"]
+Scope = Literal["instance", "class", "subclass"]
 Outcome = Literal[
     "pass", "fail", "inconclusive", "not-applicable", "not-run", "error", "informative"
 ]

@@ -1,14 +1,19 @@
 """Small real cases with trained models, made once a session."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits
+from torch import nn
 
 from forget_audit.architectures import Architecture
 from forget_audit.contracts import Pool, Shadow
+from forget_audit.laboratory import Laboratory, Procedure
+from forget_audit.methods.finetune import Finetune
+from forget_audit.practice import practise
+from forget_audit.references import Workshop
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
 from forget_audit.trainers import RecipeTrainer
@@ -89,6 +94,12 @@ def pool_of(case: Case, *, retrained: int, originals: int, shadows: int) -> Pool
     )
 
 
+def workshop_of(case: Case) -> Workshop:
+    trainer = case.trainer
+    assert isinstance(trainer, RecipeTrainer)
+    return Workshop(case=case, seed=15, template=trainer.architecture.build)
+
+
 def _halves(n: int, count: int) -> Sequence[np.ndarray]:
     masks = []
     for i in range(count):
@@ -117,7 +128,24 @@ def digits_case() -> Case:
 
 @pytest.fixture(scope="session")
 def digits_pool(digits_case: Case) -> Pool:
-    return pool_of(digits_case, retrained=8, originals=3, shadows=4)
+    """Reference models; shadows and candidate shadows were fine-tuned for two epochs."""
+    pool = pool_of(digits_case, retrained=8, originals=3, shadows=4)
+    return practise(pool, workshop_of(digits_case), Finetune(epochs=2), 12)
+
+
+@pytest.fixture(scope="session")
+def digits_lab(digits_case: Case) -> Callable[[Procedure], Laboratory]:
+    """Laboratories by procedure that share what they train; the method is a short fine-tuning."""
+    memory: dict[str, nn.Module] = {}
+
+    def lab(procedure: Procedure) -> Laboratory:
+        assert digits_case.trainer is not None
+        method = Finetune(epochs=2) if procedure == "method" else None
+        return Laboratory(
+            trainer=digits_case.trainer, procedure=procedure, method=method, memory=memory
+        )
+
+    return lab
 
 
 @pytest.fixture(scope="session")
@@ -139,4 +167,5 @@ def cancer_case() -> Case:
 
 @pytest.fixture(scope="session")
 def cancer_pool(cancer_case: Case) -> Pool:
-    return pool_of(cancer_case, retrained=4, originals=2, shadows=2)
+    pool = pool_of(cancer_case, retrained=4, originals=2, shadows=2)
+    return practise(pool, workshop_of(cancer_case), Finetune(epochs=2), 6)
