@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the sdist and the wheel from it, install the wheel into an empty environment, and use it
-# from a folder whose attacks/, methods/ and reports/ raise on import.
+# from a folder whose attacks/, experiments/, methods/ and reports/ raise on import.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -40,7 +40,7 @@ cd "$WORK/empty"
 "$BIN/python" - <<'PYTHON'
 from importlib.util import find_spec
 
-leaked = [name for name in ("attacks", "methods", "reports", "scripts", "tests") if find_spec(name)]
+leaked = [name for name in ("attacks", "experiments", "methods", "reports", "scripts", "tests") if find_spec(name)]
 assert not leaked, f"the wheel leaks top-level packages: {leaked}"
 PYTHON
 

@@ -14,6 +14,7 @@ MUST = (
     "forget_audit/starter/plan.toml",
     "forget_audit/starter/my_model.py",
     "forget_audit/attacks/lira.py",
+    "forget_audit/experiments/__init__.py",
     "forget_audit/methods/scrub.py",
     "forget_audit/reports/schemas/",
     "forget_audit/reports/templates/report.html.j2",

@@ -14,7 +14,7 @@ import pytest
 from scripts import wheel_content
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("attacks", "methods", "reports")
+ROOMS = ("attacks", "experiments", "methods", "reports")
 SOURCES = sorted(
     path
     for folder in ("forget_audit", *ROOMS, "scripts")

@@ -14,3 +14,7 @@ def __getattr__(name: str) -> type[Experiment]:
             if cls.__name__ == name:
                 return cls
     raise AttributeError(f"module 'forget_audit.experiments' has no attribute {name!r}")
+
+
+if __name__ != "forget_audit.experiments":
+    raise ImportError("import forget_audit.experiments, not experiments")
