@@ -3,8 +3,8 @@
 import numpy as np
 
 from forget_audit import stats
-from forget_audit.contracts import Pool
 from forget_audit.errors import NotApplicable
+from forget_audit.pools import Pool
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats
 

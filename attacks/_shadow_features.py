@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit import stats
-from forget_audit.contracts import Fitted, Pool, Scores
+from forget_audit.contracts import Fitted, Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.pools import Pool
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Rows
 

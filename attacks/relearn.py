@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores, Series
+from forget_audit.contracts import AttackInfo, Fitted, Scores, Series
+from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target

@@ -7,8 +7,9 @@ import numpy as np
 
 from forget_audit import stats
 from forget_audit.attacks._references import log_odds, retrained_log_odds
-from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores
+from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
 from forget_audit.types import Case

@@ -10,7 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from forget_audit.attacks._shadow_features import FEWEST_SHADOWS, Learnt, fitted, lessons
-from forget_audit.contracts import AttackInfo, Fitted, Pool
+from forget_audit.contracts import AttackInfo, Fitted
+from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.types import Case, Floats
 

@@ -8,7 +8,8 @@ from sklearn.model_selection import GroupKFold
 from xgboost import XGBClassifier
 
 from forget_audit.attacks._shadow_features import FEWEST_SHADOWS, Learnt, fitted, lessons
-from forget_audit.contracts import AttackInfo, Fitted, Pool
+from forget_audit.contracts import AttackInfo, Fitted
+from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import draw_seed
 from forget_audit.types import Case, Floats

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores, Series
+from forget_audit.contracts import AttackInfo, Fitted, Scores, Series
 from forget_audit.errors import NotApplicable
+from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats

@@ -8,7 +8,8 @@ from sklearn.datasets import load_breast_cancer
 
 from forget_audit import Case, Rows, certify
 from forget_audit.architectures import Architecture
-from forget_audit.contracts import AttackInfo, Fitted, Pool, Scores
+from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.pools import Pool
 from forget_audit.references import Counts
 from forget_audit.registry import attack
 from forget_audit.targets import Target

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from forget_audit import exact_tests, registry, stats
-from forget_audit.contracts import Attack, Fitted, Pool, Scores, Series
+from forget_audit.contracts import Attack, Fitted, Scores, Series
 from forget_audit.errors import ForgetAuditError, NotApplicable
 from forget_audit.findings import AttackResult, Metric
+from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.types import SMALL_REQUEST, Case, Floats, Outcome, Progress

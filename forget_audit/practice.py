@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from forget_audit.contracts import CandidateShadow, Method, Pool, Shadow
+from forget_audit.contracts import Method
+from forget_audit.pools import CandidateShadow, Pool, Shadow
 from forget_audit.references import Workshop
 from forget_audit.seeds import generator
 from forget_audit.targets import Target

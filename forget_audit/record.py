@@ -19,7 +19,6 @@ import forget_audit
 from forget_audit import registry
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.commission import About, Commission, Subject
-from forget_audit.contracts import Pool
 from forget_audit.digests import (
     arrays_digest,
     canonical_json,
@@ -31,6 +30,7 @@ from forget_audit.digests import (
 )
 from forget_audit.findings import AttackResult
 from forget_audit.policy import Weighed
+from forget_audit.pools import Pool
 from forget_audit.profiles import Profile
 from forget_audit.references import References
 from forget_audit.reports.attestation import AUDIT_TYPE

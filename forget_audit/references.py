@@ -18,9 +18,9 @@ from torch import nn
 
 import forget_audit
 from forget_audit.architectures import load_weights, safetensors_bytes
-from forget_audit.contracts import Pool, Shadow
 from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha256
 from forget_audit.errors import ModelError
+from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
 from forget_audit.trainers import RecipeTrainer

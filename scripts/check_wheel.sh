@@ -30,7 +30,7 @@ readonly BIN=$WORK/venv/bin
 export FORGET_AUDIT_HOME=$WORK/home
 unset PYTHONPATH
 mkdir -p "$WORK/empty" "$WORK/decoys"
-for room in attacks methods reports; do
+for room in attacks experiments methods reports; do
     mkdir "$WORK/decoys/$room"
     echo 'raise RuntimeError("the decoy was imported")' >"$WORK/decoys/$room/__init__.py"
 done

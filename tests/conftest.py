@@ -9,9 +9,9 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from torch import nn
 
 from forget_audit.architectures import Architecture
-from forget_audit.contracts import Pool, Shadow
 from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.methods.finetune import Finetune
+from forget_audit.pools import Pool, Shadow
 from forget_audit.practice import practise
 from forget_audit.references import Workshop
 from forget_audit.seeds import derive, generator

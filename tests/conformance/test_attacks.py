@@ -18,8 +18,9 @@ from torch import nn
 
 from forget_audit import registry, stats
 from forget_audit.attacks._references import log_odds
-from forget_audit.contracts import Attack, Fitted, Pool, Scores
+from forget_audit.contracts import Attack, Fitted, Scores
 from forget_audit.errors import AccessError, ForgetAuditError, NotApplicable
+from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target, weights_digest
 from forget_audit.types import ACCESS_ORDER, Access, Case, Rows

@@ -24,9 +24,10 @@ from forget_audit.attacks.shadow import ShadowLogistic
 from forget_audit.attacks.shadow_xgboost import ShadowXgboost
 from forget_audit.attacks.weight_distance import WeightDistance
 from forget_audit.attacks.wilcoxon_entropy import WilcoxonEntropy
-from forget_audit.contracts import Attack, Pool, Scores
+from forget_audit.contracts import Attack, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.outputs import Derived, Outputs
+from forget_audit.pools import Pool
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
 from forget_audit.training import deal

@@ -5,8 +5,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from forget_audit import registry, stats
-from forget_audit.contracts import Pool, Scores
+from forget_audit.contracts import Scores
 from forget_audit.errors import CaseError, LeakageError
+from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.types import Case, Ids, Rows
 
