@@ -9,7 +9,7 @@ import numpy.typing as npt
 from forget_audit import stats
 from forget_audit.contracts import Fitted, Scores
 from forget_audit.errors import NotApplicable
-from forget_audit.pools import Pool
+from forget_audit.pools import Pool, Shadow
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Rows
 
@@ -29,6 +29,23 @@ class Lessons:
     features: Floats
     member: npt.NDArray[np.bool_]
     shadow: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """A shadow before and after the audited method made it forget some of its rows.
+
+    Args:
+        before: As trained.
+        after: With the rows forgotten.
+        rows: The auxiliary rows that were forgotten or never trained on.
+        forgotten: Which of `rows` were forgotten `(n,)`.
+    """
+
+    before: Target
+    after: Target
+    rows: Rows
+    forgotten: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,25 +86,57 @@ def lessons(pool: Pool, case: Case, top: int) -> Lessons:
     Raises:
         NotApplicable: With fewer than two shadows, or if one has no members or only members.
     """
-    shadows = pool.shadows
-    if len(shadows) < FEWEST_SHADOWS:
-        raise NotApplicable(
-            f"needs at least {FEWEST_SHADOWS} shadow models, found {len(shadows)}; ask for shadow "
-            "models and give auxiliary rows to train them on"
-        )
-    for shadow in shadows:
-        if shadow.members.shape != case.auxiliary.ids.shape:
-            raise NotApplicable(
-                f"shadow models speak of {len(shadow.members)} auxiliary rows, the case has "
-                f"{len(case.auxiliary)}"
-            )
-        if shadow.members.all() or not shadow.members.any():
-            raise NotApplicable("each shadow needs auxiliary rows in and out of its training set")
+    shadows = _usable(pool, case)
     parts = [features(shadow.target, case.auxiliary, case.n_classes, top) for shadow in shadows]
     return Lessons(
         features=np.concatenate(parts),
         member=np.concatenate([shadow.members for shadow in shadows]),
         shadow=np.repeat(np.arange(len(shadows)), len(case.auxiliary)),
+    )
+
+
+def pairs(pool: Pool, case: Case) -> list[Pair]:
+    """Return each shadow before and after it forgot, with the rows that tell the two apart.
+
+    Raises:
+        NotApplicable: With fewer than two shadows, or if one did not go through the method.
+    """
+    found = []
+    for shadow in _usable(pool, case):
+        after, forgotten = shadow.after, shadow.forgotten
+        if after is None or forgotten is None:
+            raise NotApplicable(
+                "needs shadow models that the audited method has made forget some of their rows, "
+                "found shadows that did not go through it; let the audit run the method itself "
+                "and train shadow models"
+            )
+        if not forgotten.any():
+            raise NotApplicable("needs forgotten rows in each shadow, found one without")
+        asked = forgotten | ~shadow.members
+        found.append(
+            Pair(
+                before=shadow.target,
+                after=after,
+                rows=case.auxiliary.take(asked),
+                forgotten=forgotten[asked],
+            )
+        )
+    return found
+
+
+def forgotten_lessons(pool: Pool, case: Case, top: int) -> Lessons:
+    """Return forgotten and never-trained rows as each shadow sees them after it forgot.
+
+    Raises:
+        NotApplicable: With fewer than two shadows, or if one did not go through the method.
+    """
+    known = pairs(pool, case)
+    return Lessons(
+        features=np.concatenate(
+            [features(pair.after, pair.rows, case.n_classes, top) for pair in known]
+        ),
+        member=np.concatenate([pair.forgotten for pair in known]),
+        shadow=np.repeat(np.arange(len(known)), [len(pair.rows) for pair in known]),
     )
 
 
@@ -118,3 +167,21 @@ def best_threshold(members: Floats, others: Floats) -> float:
     candidates = np.quantile(np.concatenate([members, others]), np.linspace(0, 1, 101))
     rates = [stats.balanced_accuracy(members, others, float(cut)) for cut in candidates]
     return float(candidates[np.argmax(rates)])
+
+
+def _usable(pool: Pool, case: Case) -> tuple[Shadow, ...]:
+    shadows = pool.shadows
+    if len(shadows) < FEWEST_SHADOWS:
+        raise NotApplicable(
+            f"needs at least {FEWEST_SHADOWS} shadow models, found {len(shadows)}; ask for shadow "
+            "models and give auxiliary rows to train them on"
+        )
+    for shadow in shadows:
+        if shadow.members.shape != case.auxiliary.ids.shape:
+            raise NotApplicable(
+                f"shadow models speak of {len(shadow.members)} auxiliary rows, the case has "
+                f"{len(case.auxiliary)}"
+            )
+        if shadow.members.all() or not shadow.members.any():
+            raise NotApplicable("each shadow needs auxiliary rows in and out of its training set")
+    return shadows

@@ -8,29 +8,35 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
-from forget_audit import record, registry, scoretable
+from forget_audit import record, registry, scoretable, whitebox
 from forget_audit.architectures import safetensors_bytes
-from forget_audit.battery import run_battery
-from forget_audit.commission import Commission, make_subject
+from forget_audit.battery import Labs, run_battery, run_experiments
+from forget_audit.commission import CANARY, Commission, make_subject
 from forget_audit.digests import canonical_json
-from forget_audit.errors import VerificationError
+from forget_audit.errors import NotApplicable, VerificationError
 from forget_audit.findings import AttackResult, Verdict
+from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.policy import Weighed, weigh
+from forget_audit.practice import practise
 from forget_audit.references import Counts, prepare_references
 from forget_audit.reports.release import Released, release
 from forget_audit.signing import SigningKey, default_key
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
-from forget_audit.types import Case, Json, Progress, Trainer
+from forget_audit.types import Case, Floats, Json, Progress, Trainer
 from forget_audit.weighing import Group
+
+PRACTISED = frozenset({"shadow_forgotten", "update_leakage", "u_lira", "ruli"})
 
 
 class Display(Protocol):
@@ -137,19 +143,29 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
         subject = make_subject(commission, workshop, step)
     audited = tuple(Target(model) for model in subject.models)
     pool = record.pool_of(references, subject.parents, subject.twin)
-    with shown.stage("attacks", len(registry.attacks())) as step, _timed(timings, "attacks"):
-        attacks = run_battery(audited[0], pool, case, seed, commission.attacks, step)
+    with shown.stage("attacks", len(registry.cards())) as step, _timed(timings, "attacks"):
+        if commission.attacks is None or PRACTISED & set(commission.attacks):
+            method = None if commission.unlearned else commission.method
+            pool = practise(pool, workshop, method, counts.candidate_shadows)
+        names, access = commission.attacks, commission.access
+        attacks = run_battery(audited[0], pool, case, seed, names, step, access=access)
+        attacks += run_experiments(_labs(commission), case, seed, commission.experiments, step)
     secret = secrets.token_bytes(32)
-    with shown.stage("statistics", 1), _timed(timings, "statistics"):
-        groups: dict[Group, Sequence[Target]] = {
-            "retrained": references.pool.retrained,
-            "originals": references.pool.originals,
-            "audited": audited,
-            "identity": references.identity,
-        }
-        scores = scoretable.to_bytes(scoretable.collect(groups, case, secret))
-        models = scoretable.models_of(scoretable.from_bytes(scores))
-        weighed = weigh(models, profile=commission.profile, scope=case.scope)
+    groups: dict[Group, Sequence[Target]] = {
+        "retrained": references.pool.retrained,
+        "originals": references.pool.originals,
+        "audited": audited,
+        "identity": references.identity,
+    }
+    models = sum(len(group) for group in groups.values())
+    with shown.stage("statistics", models) as step, _timed(timings, "statistics"):
+        found = _traces(commission, groups, step)
+        arrays = scoretable.collect(groups, case, secret, found)
+        if commission.canary:
+            arrays["canary"] = _canary(attacks)
+        scores = scoretable.to_bytes(arrays)
+        answers = scoretable.models_of(scoretable.from_bytes(scores))
+        weighed = weigh(answers, profile=commission.profile, scope=case.scope)
     timings["total"] = time.perf_counter() - start
     evidence = record.compile_evidence(
         commission, subject, weighed, attacks, scores=scores, secret=secret, timings=timings
@@ -164,6 +180,50 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
         made_here=not commission.unlearned,
         secret=secret,
     )
+
+
+def _labs(commission: Commission) -> Labs | None:
+    """Return the laboratories of the experiments, if the audit runs the method itself."""
+    if commission.unlearned or commission.method is None or commission.case.trainer is None:
+        return None
+    memory: dict[str, nn.Module] = {}
+    labs = {
+        procedure: Laboratory(
+            trainer=commission.case.trainer,
+            procedure=procedure,
+            method=commission.method,
+            memory=memory,
+        )
+        for procedure in get_args(Procedure)
+    }
+    return Labs(**labs)
+
+
+def _canary(attacks: Sequence[AttackResult]) -> npt.NDArray[np.int64]:
+    """Return guesses and right ones of the coin-toss audit.
+
+    Raises:
+        NotApplicable: If it could not be carried out.
+    """
+    found = next(result for result in attacks if result.name == CANARY)
+    if found.reason:
+        raise NotApplicable(f"the verdict asks for a coin-toss audit: {found.reason}")
+    values = {metric.name: metric.audited for metric in found.metrics}
+    return np.array([values["guesses"], values["correct"]], dtype=np.int64)
+
+
+def _traces(
+    commission: Commission, groups: Mapping[Group, Sequence[Target]], step: Progress
+) -> dict[Group, Mapping[str, Floats]]:
+    """Look inside every model, if the request and the access allow it."""
+    case = commission.case
+    if case.scope == "instance" or commission.access != "weights":
+        step(sum(len(group) for group in groups.values()))
+        return {}
+    return {
+        name: whitebox.traces(targets, case, commission.seed, step)
+        for name, targets in groups.items()
+    }
 
 
 @contextmanager

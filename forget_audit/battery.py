@@ -7,22 +7,49 @@ retrained models and originals get from the very same code.
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from forget_audit import exact_tests, registry, stats
-from forget_audit.contracts import Attack, Fitted, Scores, Series
+from forget_audit.contracts import Attack, AttackInfo, Fitted, Scores, Series
 from forget_audit.errors import ForgetAuditError, NotApplicable
 from forget_audit.findings import AttackResult, Metric
 from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.types import SMALL_REQUEST, Case, Floats, Outcome, Progress
+from forget_audit.trials import Experiment, Lab
+from forget_audit.types import (
+    ACCESS_ORDER,
+    SMALL_REQUEST,
+    Access,
+    Case,
+    Floats,
+    Outcome,
+    Progress,
+)
 
 log = logging.getLogger(__name__)
 
+FAILURES = (ForgetAuditError, ValueError, RuntimeError, ArithmeticError, LookupError)
+YARDSTICKS = 3
 ROC_GRID = np.geomspace(1e-3, 1.0, 61)
 Groups = Mapping[str, Sequence[Scores]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labs:
+    """The laboratories of an experiment.
+
+    Args:
+        method: Where models forget by the audited method.
+        retraining: Where they are trained again.
+        nothing: Where they stay as they are.
+    """
+
+    method: Lab
+    retraining: Lab
+    nothing: Lab
 
 
 def run_battery(
@@ -32,6 +59,8 @@ def run_battery(
     seed: int,
     names: Sequence[str] | None = None,
     progress: Progress = lambda _: None,
+    *,
+    access: Access = "weights",
 ) -> list[AttackResult]:
     """Run all registered attacks; each gets a row, also when it was not run.
 
@@ -42,6 +71,7 @@ def run_battery(
         seed: Root seed; every attack has generators of its own.
         names: Attacks to run; all if left out.
         progress: Called with 1 after each attack.
+        access: The most that attacks may ask of any model.
     """
     results = []
     for name, kind in registry.attacks().items():
@@ -50,19 +80,80 @@ def run_battery(
             results.append(_empty(name, "not-run", "the plan does not ask for it", 0.0))
             progress(1)
             continue
+        if ACCESS_ORDER.index(kind.info.access) > ACCESS_ORDER.index(access):
+            reason = f"needs access {kind.info.access!r}, this audit has {access!r}"
+            results.append(_empty(name, "not-applicable", reason, 0.0))
+            progress(1)
+            continue
         try:
             groups = score_groups(kind(), audited, pool, case, seed)
-            results.append(_result(kind(), groups, start))
+            results.append(_result(kind.info, groups, start))
         except NotApplicable as error:
             seconds = time.perf_counter() - start
             results.append(_empty(name, "not-applicable", str(error), seconds))
-        except (ForgetAuditError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+        except FAILURES as error:
             log.exception("attack %s failed", name)
             seconds = time.perf_counter() - start
             reason = f"{type(error).__name__}: {error}"
             results.append(_empty(name, "error", reason, seconds))
         progress(1)
     return results
+
+
+def run_experiments(
+    labs: Labs | None,
+    case: Case,
+    seed: int,
+    names: Sequence[str],
+    progress: Progress = lambda _: None,
+) -> list[AttackResult]:
+    """Run experiments on the method; each gets a row, also when it was not run.
+
+    Args:
+        labs: Where models forget by the method, by retraining, or not at all; none if the
+            audited model was handed in.
+        case: The rows.
+        seed: Root seed; every experiment has generators of its own.
+        names: Experiments to run.
+        progress: Called with 1 after each experiment.
+    """
+    results = []
+    for name, kind in registry.experiments().items():
+        start = time.perf_counter()
+        if name not in names:
+            reason = "it trains models of its own, and the plan does not ask for it"
+            results.append(_empty(name, "not-run", reason, 0.0))
+        elif labs is None:
+            reason = "it tests a method, and the audited model was handed in ready-made"
+            results.append(_empty(name, "not-applicable", reason, 0.0))
+        else:
+            results.append(_conducted(kind(), labs, case, seed, start))
+        progress(1)
+    return results
+
+
+def _conducted(
+    experiment: Experiment, labs: Labs, case: Case, seed: int, start: float
+) -> AttackResult:
+    """Carry out an experiment once by the method, thrice by retraining, and once by nothing."""
+    name = experiment.info.name
+
+    def run(lab: Lab, repetition: int) -> Scores:
+        return experiment.run(lab, case, generator(seed, "experiment", name, repetition))
+
+    try:
+        groups = {
+            "audited": [run(labs.method, 0)],
+            "retrained": [run(labs.retraining, k) for k in range(YARDSTICKS)],
+            "original": [run(labs.nothing, 0)],
+        }
+        return _result(experiment.info, groups, start)
+    except NotApplicable as error:
+        return _empty(name, "not-applicable", str(error), time.perf_counter() - start)
+    except FAILURES as error:
+        log.exception("experiment %s failed", name)
+        reason = f"{type(error).__name__}: {error}"
+        return _empty(name, "error", reason, time.perf_counter() - start)
 
 
 def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: int) -> Groups:
@@ -91,11 +182,12 @@ def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: 
     }
 
 
-def _result(attack: Attack, groups: Groups, start: float) -> AttackResult:
+def _result(info: AttackInfo, groups: Groups, start: float) -> AttackResult:
     audited = groups["audited"][0]
     measured = {name: [_values(s) for s in scores] for name, scores in groups.items()}
     metrics = tuple(
-        _metric(name, value, measured, audited) for name, value in measured["audited"][0].items()
+        _metric(name, value, measured, audited, ranked=info.kind != "method")
+        for name, value in measured["audited"][0].items()
     )
     curves: dict[str, Mapping[str, Series]] = {}
     if len(audited.forget) >= SMALL_REQUEST:
@@ -107,7 +199,7 @@ def _result(attack: Attack, groups: Groups, start: float) -> AttackResult:
             if scores
         }
     return AttackResult(
-        name=attack.info.name,
+        name=info.name,
         outcome="informative",
         reason="",
         metrics=metrics,
@@ -133,7 +225,12 @@ def _values(scores: Scores) -> dict[str, float]:
 
 
 def _metric(
-    name: str, value: float, measured: Mapping[str, list[dict[str, float]]], audited: Scores
+    name: str,
+    value: float,
+    measured: Mapping[str, list[dict[str, float]]],
+    audited: Scores,
+    *,
+    ranked: bool,
 ) -> Metric:
     retrained = np.array([values[name] for values in measured["retrained"] if name in values])
     original = [values[name] for values in measured["original"] if name in values]
@@ -147,7 +244,7 @@ def _metric(
         retrained_mean=float(retrained.mean()),
         retrained_sd=float(retrained.std(ddof=1)),
         original_mean=float(np.mean(original)) if original else None,
-        p_value=exact_tests.rank_p_value(value, retrained),
+        p_value=exact_tests.rank_p_value(value, retrained) if ranked else None,
     )
 
 

@@ -69,7 +69,9 @@ def catalogue(kind: Kind) -> dict[str, dict[str, Any]]:
     """Return the cards of a kind by name, read from the items themselves."""
     if kind in ("methods", "attacks"):
         classes: dict[str, Any] = dict(
-            registry.methods() if kind == "methods" else registry.attacks()
+            registry.methods()
+            if kind == "methods"
+            else {**registry.attacks(), **registry.experiments()}
         )
         return {
             name: {

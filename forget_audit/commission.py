@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from forget_audit import registry
 from forget_audit.architectures import load_weights
 from forget_audit.contracts import Method, Unlearned
 from forget_audit.digests import file_digest
@@ -18,7 +19,9 @@ from forget_audit.plan import Plan
 from forget_audit.profiles import PROFILES, Profile
 from forget_audit.references import Counts, Workshop
 from forget_audit.seeds import generator
-from forget_audit.types import Case, Progress
+from forget_audit.types import Access, Case, Progress
+
+CANARY = "one_run_canary"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,10 @@ class Commission:
         original: The model it was made from, if it was handed in.
         unlearned: The audited model or copies, if handed in.
         attacks: Names of the attacks to run; all if left out.
+        access: The most that attacks and the verdict may ask of any model.
+        experiments: Names of the experiments on the method to run; none if left out.
+        canary: Whether the coin-toss experiment takes part in the verdict.
+        attempt: How often this request has been audited, this time included.
         about: Facts for the record that no stage computes.
         cache: Where trained models are remembered.
         fresh: Whether to ignore remembered models.
@@ -79,6 +86,10 @@ class Commission:
     original: nn.Module | None = None
     unlearned: tuple[nn.Module, ...] = ()
     attacks: tuple[str, ...] | None = None
+    access: Access = "weights"
+    experiments: tuple[str, ...] = ()
+    canary: bool = False
+    attempt: int = 1
     about: About = field(default_factory=About)
     cache: Path | None = None
     fresh: bool = False
@@ -98,7 +109,11 @@ class Commission:
 
 
 def from_plan(
-    plan: Plan, *, cache: Path | None = None, fresh: bool = False, workers: int = 1
+    plan: Plan,
+    *,
+    cache: Path | None = None,
+    fresh: bool = False,
+    workers: int = 1,
 ) -> Commission:
     """Return the commission that a checked plan describes.
 
@@ -131,7 +146,10 @@ def from_plan(
         method=plan.unlearner(),
         original=models.get("original"),
         unlearned=(models["unlearned"],) if "unlearned" in models else (),
-        attacks=None if plan.battery.attacks is None else tuple(plan.battery.attacks),
+        attacks=_named(plan, registry.attacks()),
+        access=plan.battery.access,
+        experiments=_experiments(plan),
+        canary=plan.battery.canary,
         about=About(
             reference=plan.request.reference,
             received=received.isoformat() if received else None,
@@ -148,6 +166,18 @@ def from_plan(
         fresh=fresh,
         workers=workers,
     )
+
+
+def _named(plan: Plan, known: Iterable[str]) -> tuple[str, ...] | None:
+    names = plan.battery.attacks
+    return None if names is None else tuple(name for name in names if name in known)
+
+
+def _experiments(plan: Plan) -> tuple[str, ...]:
+    """Return the experiments that the plan names, asks for as a whole, or needs for its verdict."""
+    known = tuple(registry.experiments())
+    chosen = known if plan.battery.experiments else _named(plan, known) or ()
+    return tuple(dict.fromkeys([*chosen, *([CANARY] if plan.battery.canary else [])]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,15 +21,19 @@ class Request:
         ids: Row ids.
         random: So many training rows drawn at random.
         classes: All training rows of these classes.
+        subclasses: All training rows of these sub-classes.
     """
 
     ids: tuple[str, ...] = ()
     random: int | None = None
     classes: tuple[int, ...] = ()
+    subclasses: tuple[int, ...] = ()
 
     @property
     def scope(self) -> Scope:
-        """Whether rows or whole classes are forgotten."""
+        """Whether rows, whole classes or whole sub-classes are forgotten."""
+        if self.subclasses:
+            return "subclass"
         return "class" if self.classes else "instance"
 
 
@@ -67,8 +71,8 @@ def prepare(
         "auxiliary": auxiliary,
     }
     others = None
-    if request.scope == "class":
-        inside = np.isin(dataset.rows.y[test], request.classes)
+    if request.scope != "instance":
+        inside = _named(dataset, test, request)
         pick["test"], others = test[inside], dataset.rows.take(test[~inside])
     for role in ("retain", "forget", "test"):
         if not len(pick[role]):
@@ -79,7 +83,7 @@ def prepare(
         n_classes=dataset.n_classes,
         **rows,
         scope=request.scope,
-        classes=request.classes,
+        classes=request.classes or request.subclasses,
         others=others,
         sensitive=dataset.sensitive,
         trainer=trainer,
@@ -87,15 +91,20 @@ def prepare(
 
 
 def _check_request(dataset: Dataset, request: Request) -> None:
-    given = [bool(request.ids), request.random is not None, bool(request.classes)]
+    named = request.classes or request.subclasses
+    kinds = (bool(request.classes), bool(request.subclasses))
+    given = [bool(request.ids), request.random is not None, *kinds]
     if sum(given) != 1:
-        raise CaseError("a request names either ids, a random count or classes")
-    missing = sorted(set(request.classes) - set(np.unique(dataset.rows.y).tolist()))
-    if missing:
-        raise CaseError(
-            f"class {missing[0]} does not exist; {dataset.name} has the classes "
-            f"{', '.join(map(str, np.unique(dataset.rows.y).tolist()))}"
-        )
+        raise CaseError("a request names either ids, a random count, classes or sub-classes")
+    if named:
+        word, values = _kinds(dataset, request)
+        known = np.unique(values).tolist()
+        missing = sorted(set(named) - set(known))
+        if missing:
+            raise CaseError(
+                f"{word} {missing[0]} does not exist; {dataset.name} has "
+                f"{', '.join(map(str, known))}"
+            )
     strangers = sorted(set(request.ids) - set(dataset.rows.ids.tolist()))
     if strangers:
         raise CaseError(
@@ -138,8 +147,8 @@ def _deal(
 def _choose(
     dataset: Dataset, train: npt.NDArray[np.int64], request: Request, seed: int
 ) -> npt.NDArray[np.bool_]:
-    if request.classes:
-        return np.isin(dataset.rows.y[train], request.classes)
+    if request.scope != "instance":
+        return _named(dataset, train, request)
     if request.random is None:
         return np.isin(dataset.rows.ids[train], request.ids)
     if not 0 < request.random < len(train):
@@ -149,6 +158,21 @@ def _choose(
         )
     chosen = generator(seed, "request").choice(len(train), request.random, replace=False)
     return np.isin(np.arange(len(train)), chosen)
+
+
+def _kinds(dataset: Dataset, request: Request) -> tuple[str, npt.NDArray[np.int64]]:
+    """Return what the request calls by name, classes or sub-classes, and that of each row."""
+    if request.scope == "class":
+        return "class", dataset.rows.y
+    if dataset.subclasses is None:
+        raise CaseError(f"{dataset.name} does not say which sub-class its rows are of")
+    return "sub-class", dataset.subclasses
+
+
+def _named(
+    dataset: Dataset, index: npt.NDArray[np.int64], request: Request
+) -> npt.NDArray[np.bool_]:
+    return np.isin(_kinds(dataset, request)[1][index], request.classes or request.subclasses)
 
 
 def read_ids(path: Path) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from forget_audit.architectures import import_object
 from forget_audit.errors import CaseError, ModelError
 from forget_audit.registry import unknown
 from forget_audit.seeds import generator
-from forget_audit.types import Ids, Rows, Sensitive
+from forget_audit.types import Ids, Labels, Rows, Sensitive
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +26,7 @@ class Dataset:
         title: What it is and where it comes from.
         rows: All rows, without duplicates.
         sizes: How many rows are trained on, tested on and kept aside.
+        subclasses: A finer class of each row `(n,)`, if there is one.
         split: Role of each row (`train`, `test`, `auxiliary`) if the owner has fixed it.
         sensitive: A column whose inference is tried.
         duplicates_dropped: Rows of equal content that were left out.
@@ -36,6 +37,7 @@ class Dataset:
     title: str
     rows: Rows
     sizes: tuple[int, int, int]
+    subclasses: Labels | None = None
     split: Ids | None = None
     sensitive: Sensitive | None = None
     duplicates_dropped: int = 0
@@ -64,6 +66,20 @@ def digits(seed: int, label_noise: float) -> Dataset:
     y[noisy] = rng.integers(0, 10, int(noisy.sum()))
     title = "Optical recognition of handwritten digits (UCI), as bundled with scikit-learn"
     return replace(_distinct("digits", title, x, y), sizes=(700, 400, 697), label_noise=label_noise)
+
+
+def digit_groups(seed: int, label_noise: float) -> Dataset:
+    """Load the digits under five labels, {0, 1}, {2, 3}, ..., with the digits as sub-classes."""
+    _refuse_noise("digit_groups", label_noise)
+    fine = digits(seed, 0.0)
+    rows = fine.rows
+    return replace(
+        fine,
+        name="digit_groups",
+        title=f"{fine.title}, in five groups of two",
+        rows=Rows(x=rows.x, y=rows.y // 2, ids=rows.ids),
+        subclasses=rows.y,
+    )
 
 
 def randhie(_seed: int, label_noise: float) -> Dataset:
@@ -96,7 +112,50 @@ def randhie(_seed: int, label_noise: float) -> Dataset:
     )
 
 
-LOADERS: Mapping[str, Callable[[int, float], Dataset]] = {"digits": digits, "randhie": randhie}
+def fair(_seed: int, label_noise: float) -> Dataset:
+    """Load 6,366 women of a magazine's survey of 1974 on marriage (statsmodels, public domain).
+
+    The label is whether the woman had an affair. Equal records are kept once.
+    """
+    import statsmodels.api as sm
+
+    _refuse_noise("fair", label_noise)
+    frame = sm.datasets.fair.load_pandas().data
+    title = "Redbook survey on marriage of 1974 (Fair, 1978), as bundled with statsmodels"
+    table = frame.drop(columns="affairs").to_numpy(dtype=np.float64)
+    return _standardised("fair", title, table, frame["affairs"] > 0, sizes=(1100, 400))
+
+
+def anes96(_seed: int, label_noise: float) -> Dataset:
+    """Load 944 voters of the American election study of 1996 (statsmodels, public domain).
+
+    The label is the party in three groups: Democrats, independents and leaners, Republicans.
+    """
+    import statsmodels.api as sm
+
+    _refuse_noise("anes96", label_noise)
+    frame = sm.datasets.anes96.load_pandas().data
+    title = "American National Election Study of 1996, as bundled with statsmodels"
+    table = frame.drop(columns="PID").to_numpy(dtype=np.float64)
+    label = np.digitize(frame["PID"], [2, 5])
+    return _standardised("anes96", title, table, label, sizes=(500, 240))
+
+
+def _standardised(
+    name: str, title: str, x: npt.NDArray[np.float64], y: npt.ArrayLike, sizes: tuple[int, int]
+) -> Dataset:
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    dataset = _distinct(name, title, x, np.asarray(y, dtype=np.int64))
+    return replace(dataset, sizes=(*sizes, len(dataset.rows) - sum(sizes)))
+
+
+LOADERS: Mapping[str, Callable[[int, float], Dataset]] = {
+    "digits": digits,
+    "digit_groups": digit_groups,
+    "fair": fair,
+    "anes96": anes96,
+    "randhie": randhie,
+}
 
 
 def load(source: str, *, folder: Path, seed: int = 0, label_noise: float = 0.0) -> Dataset:

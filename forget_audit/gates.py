@@ -1,43 +1,48 @@
 """Conditions without which a verdict would be empty, checked before the audited model counts."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import stats as distributions
 
+from forget_audit import epsilon
+from forget_audit.controls import Control
 from forget_audit.findings import Gate
 from forget_audit.profiles import Profile
 from forget_audit.types import SMALL_REQUEST, Scope
-from forget_audit.weighing import Control, Family, Models
+from forget_audit.weighing import Family, Models
 
 
-def gate_all(
-    models: Models, known: Control, profile: Profile, scope: Scope, margin: float
-) -> tuple[Gate, ...]:
+def gate_all(models: Models, known: Control, profile: Profile, scope: Scope) -> tuple[Gate, ...]:
     """Check everything without which a verdict would be empty, before the audited model counts."""
-    alarms = [p for p in known.identity if p <= profile.alpha]
+    canary = models.canary is not None
+    level, references = profile.level(canary=canary), profile.exact_references(canary=canary)
+    alarms = [p for p in known.identity if p <= level]
     harness = len(known.identity) >= 2 and len(alarms) == len(known.identity)
-    needed = profile.control_factor * margin
+    margins = profile.margins(scope, len(models.audited))
+    needed = {name: profile.control_factor * margins[name] for name in known.signals}
     signal = (
-        known.effect_low >= needed
+        all(known.signals[name].effect_low >= bound for name, bound in needed.items())
         and known.n_eff >= profile.n_eff
-        and (known.p_value <= profile.alpha or len(models.retrained) < profile.references)
+        and (known.p_value <= level or len(models.retrained) < references)
     )
     n_f, n_t = models.retrained.logits_f.shape[1], models.retrained.logits_t.shape[1]
-    floor = profile.test_class if scope == "class" else max(n_f, profile.test)
-    power = known.pass_probability(margin, profile.alpha)
-    r, spread = len(models.retrained), float(np.std(known.reference, ddof=1))
+    floor = max(n_f, profile.test) if scope == "instance" else profile.test_class
+    power = known.pass_probability(margins, profile.alpha)
+    r, spread = len(models.retrained), float(np.std(known.main.reference, ddof=1))
     size = size_in_words(n_f)
     shown = ", ".join(f"{p:.3f}" for p in known.identity)
     details = {
         "HARNESS": (
             not harness,
             f"identity models retrained by the audit: p = {shown}; the alarm needs all of them "
-            f"at {profile.alpha:g} or below",
+            f"at {level:g} or below",
         ),
         "NO_SIGNAL": (
             signal,
-            f"originals show at least {known.effect_low:.2f} of the influence (required "
-            f"{needed:.2f}) and are told apart with p = {known.p_value:.3f}; {known.n_eff:.1f} "
-            f"forget rows carry the evidence (required {profile.n_eff:g})",
+            f"originals show at least {_bounds(known, needed)} and are told apart with "
+            f"p = {known.p_value:.3f}; {known.n_eff:.1f} forget rows carry the evidence "
+            f"(required {profile.n_eff:g})",
         ),
         "UNDERPOWERED": (
             n_f >= profile.forget and n_t >= floor,
@@ -45,18 +50,32 @@ def gate_all(
             f"{floor}); a true retrain is expected to pass with probability {power:.2f}",
         ),
         "YARDSTICK": (
-            r >= profile.references and spread > 0,
-            f"{r} retrained models (required {profile.references}), spread {spread:.3f}",
+            r >= references and spread > 0,
+            f"{r} retrained models (required {references}), spread {spread:.3f}",
         ),
         "SHIFT": _shift(models, scope),
-        "ACCESS": (
-            scope != "class",
-            "class requests need white-box statistics, which this audit did not take"
-            if scope == "class"
-            else "black-box answers and the training recipe, as the claim needs",
-        ),
+        "ACCESS": _access(models, scope),
     }
     return tuple(_gate(code, good, detail) for code, (good, detail) in details.items())
+
+
+def _bounds(known: Control, needed: Mapping[str, float]) -> str:
+    words = {"rho_p": "of the influence", "probe": "of the difference inside the model"}
+    return " and ".join(
+        f"{known.signals[name].effect_low:.2f} {words[name]} (required {bound:.2f})"
+        for name, bound in needed.items()
+    )
+
+
+def _access(models: Models, scope: Scope) -> tuple[bool, str]:
+    if scope == "instance":
+        return True, "black-box answers and the training recipe, as the claim needs"
+    if models.retrained.traces:
+        return True, "answers, the training recipe and the weights, as the claim needs"
+    return False, (
+        "requests for a class need a look inside the model, since its answers can be masked; "
+        "this audit saw answers alone"
+    )
 
 
 def size_in_words(n: int) -> str:
@@ -71,13 +90,25 @@ def _gate(code: str, good: bool, detail: str) -> Gate:
 def _shift(models: Models, scope: Scope) -> tuple[bool, str]:
     y_f, y_t = models.retrained.y_f, models.retrained.y_t
     classes = np.union1d(y_f, y_t)
-    if scope == "class" or len(classes) < 2:
+    if scope != "instance" or len(classes) < 2:
         same = set(np.unique(y_f).tolist()) == set(np.unique(y_t).tolist())
         return same, "control rows are of the forgotten classes"
     counts = np.array([[np.sum(y == c) for c in classes] for y in (y_f, y_t)])
     p = float(distributions.chi2_contingency(counts)[1])
     detail = f"class shares of forget and control rows agree (p = {p:.3f}; alarm at 0.001)"
     return p > 0.001, detail
+
+
+def canary_gate(canary: tuple[int, int], profile: Profile) -> Gate:
+    """Fail a leak that a coin-toss audit of the method has proven to exceed the margin."""
+    guesses, right = canary
+    level = 1 - profile.level(canary=True)
+    bound = epsilon.one_run_per_example(guesses, right, m=guesses, level=level)
+    detail = (
+        f"{right} of {guesses} coins guessed right: epsilon of one record at least {bound:.2f} "
+        f"with {100 * level:g} % confidence; fails above {profile.epsilon:g}"
+    )
+    return _gate("EPSILON", bound <= profile.epsilon, detail)
 
 
 def utility_gate(fidelity: Family, profile: Profile) -> Gate:

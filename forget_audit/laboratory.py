@@ -62,11 +62,7 @@ class Laboratory:
         if self.procedure == "nothing":
             return list(originals)
         if self.procedure == "retraining":
-            return [
-                model
-                for case, seed in zip(cases, seeds, strict=True)
-                for model in self.retrain(case, [seed])
-            ]
+            return self._retrain_each(cases, seeds)
         assert self.method is not None
         return [
             Target(
@@ -79,6 +75,17 @@ class Laboratory:
         """Return models trained from scratch without the forget rows."""
         everyone = np.arange(len(case.retain))
         return self.train(case.retain, [everyone] * len(seeds), seeds)
+
+    def _retrain_each(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Target]:
+        """Retrain one model a case; cases with the very same retained rows train together."""
+        together: dict[int, list[int]] = {}
+        for k, case in enumerate(cases):
+            together.setdefault(id(case.retain), []).append(k)
+        found: dict[int, Target] = {}
+        for part in together.values():
+            models = self.retrain(cases[part[0]], [seeds[k] for k in part])
+            found.update(zip(part, models, strict=True))
+        return [found[k] for k in range(len(cases))]
 
     def _fit(
         self, x: Features, y: Labels, subsets: Sequence[Index], seeds: Sequence[int]

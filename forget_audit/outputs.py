@@ -1,6 +1,7 @@
 """What models answer, and the row scores that follow from it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ class Outputs:
         y_t: Labels `(n_t,)`.
         retain_accuracy: Accuracy on retained rows `(models,)`.
         test_accuracy: Accuracy on all never-trained test rows `(models,)`.
+        traces: What the weights of each model betray `(models,)`, by name; empty without access
+            to them.
     """
 
     logits_f: Floats
@@ -28,6 +31,7 @@ class Outputs:
     y_t: Labels
     retain_accuracy: Floats
     test_accuracy: Floats
+    traces: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.logits_f)
@@ -41,6 +45,7 @@ class Outputs:
             y_t=self.y_t,
             retain_accuracy=self.retain_accuracy[index],
             test_accuracy=self.test_accuracy[index],
+            traces={name: values[index] for name, values in self.traces.items()},
         )
 
     @staticmethod
@@ -54,6 +59,10 @@ class Outputs:
             y_t=first.y_t,
             retain_accuracy=np.concatenate([group.retain_accuracy for group in groups]),
             test_accuracy=np.concatenate([group.test_accuracy for group in groups]),
+            traces={
+                name: np.concatenate([group.traces[name] for group in groups])
+                for name in first.traces
+            },
         )
 
 
@@ -70,6 +79,7 @@ class Derived:
         label_shares: Share of forget rows given each class `(models, classes)`.
         retain_accuracy: As in `Outputs`.
         test_accuracy: As in `Outputs`.
+        traces: As in `Outputs`.
         n_f: Number of forget rows.
     """
 
@@ -81,6 +91,7 @@ class Derived:
     label_shares: Floats
     retain_accuracy: Floats
     test_accuracy: Floats
+    traces: Mapping[str, Floats]
     n_f: int
 
     def __len__(self) -> int:
@@ -97,6 +108,7 @@ class Derived:
             label_shares=self.label_shares[index],
             retain_accuracy=self.retain_accuracy[index],
             test_accuracy=self.test_accuracy[index],
+            traces={name: values[index] for name, values in self.traces.items()},
             n_f=self.n_f,
         )
 
@@ -118,5 +130,6 @@ class Derived:
             label_shares=(answers[..., None] == np.arange(classes)).mean(axis=1),
             retain_accuracy=outputs.retain_accuracy,
             test_accuracy=outputs.test_accuracy,
+            traces=outputs.traces,
             n_f=n_f,
         )

@@ -89,8 +89,10 @@ class Plan:
     def deletion(self) -> Request:
         """Return the request for rows."""
         ids = read_ids(self.path(self.request.forget)) if self.request.forget else ()
-        classes = tuple(self.request.classes or ())
-        return Request(ids=ids, random=self.request.random, classes=classes)
+        named = tuple(self.request.classes or ())
+        if self.request.scope == "subclass":
+            return Request(ids=ids, random=self.request.random, subclasses=named)
+        return Request(ids=ids, random=self.request.random, classes=named)
 
     def trainer(self, dataset: Dataset) -> Trainer:
         """Return the recipe as a function of rows and seed."""
@@ -230,11 +232,15 @@ def _names(sections: Mapping[str, Any], folder: Path) -> list[Problem]:
         function = sections["training"].function
         problems += _attempt("training.function", lambda: import_object(function))
     if battery is not None:
+        if (battery.canary or battery.experiments) and sections["method"] is None:
+            problems.append(
+                Problem("battery", "experiments test a method; name it in a section [method]")
+            )
         if battery.profile not in PROFILES:
             message = registry.unknown("profile", battery.profile, PROFILES)
             problems.append(Problem("battery.profile", message))
         for name in battery.attacks or []:
-            problems += _attempt("battery.attacks", lambda n=name: registry.get_attack(n))
+            problems += _attempt("battery.attacks", lambda n=name: registry.get_card(n))
     return problems
 
 
@@ -246,7 +252,7 @@ def _request_problems(request: RequestSection, folder: Path) -> list[Problem]:
         problems.append(
             Problem("request", f"expected exactly one of forget, random, classes; found {found}")
         )
-    if (request.scope == "class") != bool(request.classes) and len(given) == 1:
+    if (request.scope != "instance") != bool(request.classes) and len(given) == 1:
         problems.append(
             Problem("request.scope", f"scope {request.scope!r} does not go with {given[0]!r}")
         )

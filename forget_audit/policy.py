@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forget_audit import weighing, yardstick
+from forget_audit import controls, weighing, yardstick
+from forget_audit.controls import Control
 from forget_audit.findings import Gate, Statistic, Verdict
-from forget_audit.gates import gate_all, size_in_words, utility_gate
+from forget_audit.gates import canary_gate, gate_all, size_in_words, utility_gate
 from forget_audit.profiles import Profile
 from forget_audit.types import Decision, Outcome, Role, Scope
-from forget_audit.weighing import Comparison, Control, Family, Models
+from forget_audit.weighing import Comparison, Family, Models
 
+FAILS = ("UTILITY", "EPSILON")
 BLOCKS_FAIL = frozenset({"HARNESS", "YARDSTICK"})
-PRIMARY = ("rho_p",)
+LEANING = ("rho_p", "rho", "rho_top", "zauc", "loss_auc", "tpr1", *yardstick.WHITEBOX_FAMILY)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +35,7 @@ class Weighed:
         privacy: The family that decides.
         fidelity: The family that is printed on its own line.
         fidelity_differs: Whether the model as a whole can be told from a retrained one.
+        profile: The rule.
     """
 
     statistics: tuple[Statistic, ...]
@@ -42,6 +45,7 @@ class Weighed:
     privacy: Family
     fidelity: Family
     fidelity_differs: bool
+    profile: Profile
 
 
 def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
@@ -49,23 +53,28 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
 
     The same function serves the audit and whoever verifies it later from the stored scores.
     """
-    known = weighing.control(models, scope)
+    known = controls.control(models, scope)
     copies = len(models.audited)
     derived = models.derived
     pool = np.concatenate([models.positions("retrained"), models.positions("audited")])
     originals = derived.take(models.positions("originals"))
     measured = yardstick.leave_one_out(derived, pool, originals, scope)
-    privacy = weighing.compare(measured, copies, weighing.family_names(measured[0], scope))
-    fidelity = weighing.compare(measured, copies, yardstick.FIDELITY_FAMILY)
-    margin = profile.margin_for(scope, copies)
-    exact = len(models.retrained) >= profile.references
-    attributed = _attributed(privacy, profile, exact=exact)
-    gates = gate_all(models, known, profile, scope, margin)
-    utility = utility_gate(fidelity, profile)
-    gates = (*gates, utility)
+    names = weighing.family_names(measured[0], scope)
+    privacy = weighing.compare(measured, copies, names)
+    others = [name for name in yardstick.FIDELITY_FAMILY if name not in names]
+    fidelity = weighing.compare(measured, copies, others)
+    margins = profile.margins(scope, copies)
+    canary = models.canary is not None
+    level = profile.level(canary=canary)
+    exact = len(models.retrained) >= profile.exact_references(canary=canary)
+    attributed = _attributed(privacy, level, exact=exact)
+    gates = (*gate_all(models, known, profile, scope), utility_gate(fidelity, profile))
+    if models.canary is not None:
+        gates = (*gates, canary_gate(models.canary, profile))
     equivalent = {
-        name: abs(privacy.of(name).difference) + privacy.of(name).half_width(profile.alpha) < margin
-        for name in PRIMARY
+        name: abs(privacy.of(name).difference) + privacy.of(name).half_width(profile.alpha)
+        < margins[name]
+        for name in known.signals
     }
     outcome, reasons = decide(equivalent, attributed, gates, privacy)
     fidelity_differs = exact and fidelity.p_value <= profile.alpha
@@ -77,10 +86,10 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
         p_value=privacy.p_value,
         attained_bound=abs(main.difference) + main.half_width(profile.alpha),
         detectable_share=known.detectable(profile.alpha),
-        scope=_scope_sentence(models, known, profile, margin, scope),
+        scope=_scope_sentence(models, known, profile, scope),
     )
     statistics = (
-        *_rows(privacy, profile, margin, attributed, equivalent),
+        *_rows(privacy, profile, margins, attributed, equivalent),
         *_fidelity_rows(fidelity, profile, differs=fidelity_differs),
     )
     return Weighed(
@@ -91,6 +100,7 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
         privacy=privacy,
         fidelity=fidelity,
         fidelity_differs=fidelity_differs,
+        profile=profile,
     )
 
 
@@ -105,16 +115,18 @@ def decide(
     A difference in any statistic fails, unless it is only in primary statistics that were all
     shown equivalent. Without a difference, equivalence passes and its lack is inconclusive. A
     failed gate forbids PASS; a failed `HARNESS` or `YARDSTICK` gate forbids FAIL as well,
-    because then the comparison itself does not hold.
+    because then the comparison itself does not hold. The coin-toss audit compares with coins
+    alone, so it fails whatever the references are like.
     """
-    failed = tuple(gate.code for gate in gates if gate.outcome == "fail" and gate.code != "UTILITY")
-    useless = any(gate.code == "UTILITY" and gate.outcome == "fail" for gate in gates)
-    trivial = all(name in PRIMARY and equivalent[name] for name in attributed)
+    closed = [gate.code for gate in gates if gate.outcome == "fail"]
+    failed = tuple(code for code in closed if code not in FAILS)
+    proven = tuple(code for code in closed if code in FAILS)
+    trivial = all(equivalent.get(name, False) for name in attributed)
     if BLOCKS_FAIL & set(failed):
-        return "INCONCLUSIVE", failed
-    if (attributed and not trivial) or useless:
-        codes = () if trivial else failure_codes(attributed, privacy)
-        return "FAIL", (*codes, *(["UTILITY"] if useless else []))
+        return ("FAIL", ("EPSILON",)) if "EPSILON" in proven else ("INCONCLUSIVE", failed)
+    if (attributed and not trivial) or proven:
+        codes = () if trivial else failure_codes(attributed, privacy, equivalent)
+        return "FAIL", (*codes, *proven)
     if failed:
         return "INCONCLUSIVE", failed
     if all(equivalent.values()):
@@ -122,19 +134,24 @@ def decide(
     return "INCONCLUSIVE", ("NOT_SHOWN",)
 
 
-def failure_codes(attributed: Sequence[str], privacy: Family) -> tuple[str, ...]:
+def failure_codes(
+    attributed: Sequence[str], privacy: Family, equivalent: Mapping[str, bool]
+) -> tuple[str, ...]:
     """Say in which direction the audited model differs.
 
+    `MASK`: its answers are those of a retrained model, but the forgotten class is still inside.
     `RESIDUAL`: it still leans towards the forgotten rows. `OVERFORGET`: it leans away from
     them, which gives them away as well. `STREISAND`: its answers on them stand out.
     """
     codes = []
     leaning = {name: privacy.of(name).difference for name in attributed}
-    lean = ("rho_p", "rho", "rho_top", "zauc", "loss_auc", "tpr1")
     main = privacy.of("rho_p")
-    if main.difference > main.half_width(0.05) or any(leaning.get(n, 0) > 0 for n in lean):
+    inside = any(leaning.get(name, 0) > 0 for name in yardstick.WHITEBOX_FAMILY)
+    if inside and equivalent["rho_p"]:
+        codes.append("MASK")
+    elif main.difference > main.half_width(0.05) or any(leaning.get(n, 0) > 0 for n in LEANING):
         codes.append("RESIDUAL")
-    if any(leaning.get(name, 0) < 0 for name in lean):
+    if any(leaning.get(name, 0) < 0 for name in LEANING):
         codes.append("OVERFORGET")
     if not codes and any(leaning.get(name, 0) > 0 for name in ("dispersion", "entropy")):
         codes.append("OVERFORGET")
@@ -143,14 +160,12 @@ def failure_codes(attributed: Sequence[str], privacy: Family) -> tuple[str, ...]
     return tuple(codes)
 
 
-def _attributed(family: Family, profile: Profile, *, exact: bool) -> tuple[str, ...]:
+def _attributed(family: Family, level: float, *, exact: bool) -> tuple[str, ...]:
     """Name the statistics in which a difference was found."""
-    by_holm = [
-        c.name for c, p in zip(family.comparisons, family.holm, strict=True) if p <= profile.alpha
-    ]
+    by_holm = [c.name for c, p in zip(family.comparisons, family.holm, strict=True) if p <= level]
     if not exact:
         return tuple(by_holm)
-    if family.p_value > profile.alpha:
+    if family.p_value > level:
         return ()
     return tuple(dict.fromkeys([family.leader, *by_holm]))
 
@@ -158,14 +173,14 @@ def _attributed(family: Family, profile: Profile, *, exact: bool) -> tuple[str, 
 def _rows(
     family: Family,
     profile: Profile,
-    margin: float,
+    margins: Mapping[str, float],
     attributed: Sequence[str],
     equivalent: Mapping[str, bool],
 ) -> list[Statistic]:
     rows = []
     for c, p in zip(family.comparisons, family.holm, strict=True):
         half = c.half_width(profile.alpha)
-        primary = c.name in PRIMARY
+        primary = c.name in equivalent
         outcome: Outcome
         if primary and equivalent[c.name]:
             outcome = "pass"
@@ -173,8 +188,9 @@ def _rows(
             outcome = "fail"
         else:
             outcome = "inconclusive" if primary else "informative"
-        role: Role = "primary" if primary else "secondary"
-        rows.append(_statistic(c, role, half, p, outcome, margin if primary else None))
+        role: Role = "whitebox" if c.name in yardstick.WHITEBOX_FAMILY else "secondary"
+        margin = margins[c.name] if primary else None
+        rows.append(_statistic(c, "primary" if primary else role, half, p, outcome, margin))
     return rows
 
 
@@ -204,19 +220,30 @@ def _statistic(
     )
 
 
-def _scope_sentence(
-    models: Models, known: Control, profile: Profile, margin: float, scope: Scope
-) -> str:
+def _scope_sentence(models: Models, known: Control, profile: Profile, scope: Scope) -> str:
     n_f, r = models.retrained.logits_f.shape[1], len(models.retrained)
-    size = f"the {size_in_words(n_f)} rows"
-    what = f"{size} of the forgotten classes" if scope == "class" else f"{size} of this request"
+    margins = profile.margins(scope, len(models.audited))
+    belonging = {
+        "instance": "of this request",
+        "class": "of the forgotten classes",
+        "subclass": "of the forgotten sub-classes",
+    }
+    what = f"the {size_in_words(n_f)} rows {belonging[scope]}"
+    looked = "answers, recipe and weights" if "probe" in known.signals else "answers and recipe"
+    inside = (
+        f", and that the class stands out inside it by less than {margins['probe']:g} of what it "
+        "does in a model trained with it,"
+        if "probe" in known.signals
+        else ""
+    )
     share = f"{100 * known.detectable(profile.alpha):.0f} %"
     return (
-        f"For {what}, the stated training recipe, and access to answers and recipe: a PASS says "
+        f"For {what}, the stated training recipe, and access to {looked}: a PASS says "
         f"that the residual influence of the audited model differs from that of {r} retrained "
-        f"models by less than {margin:g} of the influence the rows have on a model trained "
-        f"with them, with {100 * (1 - profile.alpha):.0f} % confidence. A model that kept "
-        f"{share} of it, spread over the rows, would have been told apart with probability 80 %. "
+        f"models by less than {margins['rho_p']:g} of the influence the rows have on a model "
+        f"trained with them{inside or ','} with {100 * (1 - profile.alpha):.0f} % confidence. "
+        f"A model that kept {share} of it, spread over the rows, would have been told apart with "
+        "probability 80 %. "
         "This does not prove deletion: other attacks, other access, a provider who adapts to the "
         "audit, and answers copied from a retrained model are outside the claim."
     )

@@ -1,7 +1,8 @@
 """The rules of the verdict as data: named, digested, fixed before a run."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.types import Scope
@@ -17,7 +18,9 @@ class Profile:
         margin: Largest residual influence that passes, one audited model.
         margin_copies: The same with at least `copies` independent copies.
         copies: See `margin_copies`.
-        margin_class: The same for class requests.
+        margin_class: The same for class and sub-class requests.
+        margin_probe: Largest residue of the few-shot probe that passes a class request.
+        margin_probe_copies: The same with at least `copies` independent copies.
         control_factor: The originals' effect must exceed this many margins.
         n_eff: At least so many forget rows must carry the evidence.
         forget: At least so many forget rows.
@@ -25,6 +28,8 @@ class Profile:
         test_class: At least so many control rows of a class request.
         references: Fewer retrained models allow no exact test.
         utility: Proven loss of accuracy beyond this fails.
+        epsilon: Largest proven epsilon of one record in the coin-toss audit that passes; a margin
+            of .10 on the AUC.
     """
 
     name: str
@@ -33,6 +38,8 @@ class Profile:
     margin_copies: float = 0.10
     copies: int = 4
     margin_class: float = 0.15
+    margin_probe: float = 0.35
+    margin_probe_copies: float = 0.25
     control_factor: float = 2.0
     n_eff: float = 10.0
     forget: int = 20
@@ -40,12 +47,31 @@ class Profile:
     test_class: int = 30
     references: int = 19
     utility: float = 0.02
+    epsilon: float = 0.405
 
-    def margin_for(self, scope: Scope, copies: int) -> float:
-        """Return the margin of the primary statistic."""
-        if scope == "class":
-            return self.margin_class
-        return self.margin_copies if copies >= self.copies else self.margin
+    def at_attempt(self, attempt: int) -> "Profile":
+        """Return the rule for the n-th audit of the same request: `alpha / 2^(n - 1)`.
+
+        Whoever may try again until it passes would pass by chance some day. Over any number of
+        attempts the levels add up to less than twice `alpha`.
+        """
+        return replace(self, alpha=self.alpha / 2 ** (attempt - 1))
+
+    def level(self, *, canary: bool) -> float:
+        """Return the level of the exact test: half of `alpha` if a coin-toss audit shares it."""
+        return self.alpha / 2 if canary else self.alpha
+
+    def exact_references(self, *, canary: bool) -> int:
+        """Return how many retrained models the exact test needs at least."""
+        return max(self.references, math.ceil(1 / self.level(canary=canary) - 1e-9) - 1)
+
+    def margins(self, scope: Scope, copies: int) -> Mapping[str, float]:
+        """Return the margins of the primary statistics."""
+        several = copies >= self.copies
+        if scope == "instance":
+            return {"rho_p": self.margin_copies if several else self.margin}
+        probe = self.margin_probe_copies if several else self.margin_probe
+        return {"rho_p": self.margin_class, "probe": probe}
 
     def digest(self) -> str:
         """Return the SHA-256 of all settings."""

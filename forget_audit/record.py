@@ -31,7 +31,6 @@ from forget_audit.digests import (
 from forget_audit.findings import AttackResult
 from forget_audit.policy import Weighed
 from forget_audit.pools import Pool
-from forget_audit.profiles import Profile
 from forget_audit.references import References
 from forget_audit.reports.attestation import AUDIT_TYPE
 from forget_audit.scoretable import weighed_json
@@ -106,7 +105,7 @@ def compile_evidence(
         "method": _method(commission, subject),
         "training": _training(case.trainer),
         "counts": _counts(commission, case, len(subject.models)),
-        "battery": _battery(commission.profile, len(subject.models)),
+        "battery": _battery(commission, len(subject.models), weighed),
         **weighed_json(weighed),
         "attacks": [_attack(result) for result in attacks],
         "seeds": {
@@ -222,19 +221,28 @@ def _counts(commission: Commission, case: Case, copies: int) -> dict[str, int]:
     }
 
 
-def _battery(profile: Profile, copies: int) -> dict[str, Any]:
+def _battery(commission: Commission, copies: int, weighed: Weighed) -> dict[str, Any]:
+    profile = commission.profile
+    primary = list(weighed.control.signals)
+    looked = "answers and weights" if "probe" in primary else "black-box answers"
     return {
         "profile": profile.name,
         "profile_digest": profile.digest(),
         "settings": dataclasses.asdict(profile),
-        "claim": "algorithm" if copies >= profile.copies else "artifact",
-        "access": "black-box answers with the training recipe",
-        "required": ["rho_p"],
+        "claim": _claim(commission, copies),
+        "attempt": commission.attempt,
+        "access": f"{looked} with the training recipe",
+        "required": primary,
     }
 
 
+def _claim(commission: Commission, copies: int) -> str:
+    claim = "algorithm" if copies >= commission.profile.copies else "artifact"
+    return f"{claim} and canary" if commission.canary else claim
+
+
 def _attack(result: AttackResult) -> dict[str, Any]:
-    info = registry.get_attack(result.name).info
+    info = registry.cards()[result.name]
     card = {key: getattr(info, key) for key in CARD_KEYS}
     return {**card, **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)}}
 

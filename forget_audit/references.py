@@ -39,6 +39,8 @@ class Counts:
         originals: With them: what remembering looks like.
         identity: Retrained too, to be found indistinguishable: the check of the harness.
         shadows: On halves of the auxiliary rows, for attacks that learn.
+        candidate_shadows: On the retained rows and thirds of forget and control rows, then
+            unlearned, for attacks on single records; needs a method.
         copies: Independent originals and unlearned models, if the audit makes them.
     """
 
@@ -46,11 +48,12 @@ class Counts:
     originals: int = 8
     identity: int = 2
     shadows: int = 8
+    candidate_shadows: int = 0
     copies: int = 1
 
     @property
     def total(self) -> int:
-        """Number of trainings besides the audited model's own."""
+        """Number of trainings besides the audited model's own and candidate shadows."""
         return self.retrained + self.originals + self.identity + self.shadows
 
 

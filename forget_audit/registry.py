@@ -70,6 +70,18 @@ def cards() -> Mapping[str, AttackInfo]:
     return MappingProxyType(ours | {name: kind.info for name, kind in experiments().items()})
 
 
+def get_card(name: str) -> AttackInfo:
+    """Return the identity card of the attack or experiment called `name`.
+
+    Raises:
+        UnknownName: With the nearest name.
+    """
+    found = cards()
+    if name not in found:
+        raise UnknownName(unknown("attack", name, found))
+    return found[name]
+
+
 def methods() -> Mapping[str, type[Method]]:
     """Return all unlearning methods by name, sorted."""
     _load("methods")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from forget_audit import commission, scoretable
+from forget_audit import attempts, commission, scoretable
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.audit import Audit, Display, carry_out
 from forget_audit.commission import Commission, make_subject
@@ -62,6 +63,16 @@ def commissioned(
     check_device(device)
     cache = plan.folder / STATE / "models"
     return commission.from_plan(plan, cache=cache, fresh=fresh, workers=workers)
+
+
+def _numbered(plan: Plan, ordered: Commission) -> Commission:
+    """Return the commission with the level that this attempt at the request may spend."""
+    section, ids = plan.request, ordered.case.forget.ids.tolist()
+    request = attempts.request_key(section.reference, plan.data.source, ids)
+    sections = {name: table for name, table in plan.as_json().items() if name != "report"}
+    attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(sections)))
+    profile = PROFILES[plan.battery.profile].at_attempt(attempt)
+    return dataclasses.replace(ordered, attempt=attempt, profile=profile)
 
 
 def check_device(device: str) -> None:
@@ -148,6 +159,7 @@ def certify(
     refuse_foreign(folder)
     key = default_key(ask)
     ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
+    ordered = _numbered(plan, ordered)
     audit = carry_out(ordered, progress)
     _keep_secret(plan.folder / STATE / "secrets", audit)
     with progress.stage("report", 1):
@@ -215,7 +227,8 @@ def forecast(plan: Plan, *, device: str = "auto") -> Json:
         for name, (rows, subsets) in groups.items()
     }
     profile = PROFILES[plan.battery.profile]
-    floor = profile.test_class if case.scope == "class" else max(len(case.forget), profile.test)
+    grouped = case.scope != "instance"
+    floor = profile.test_class if grouped else max(len(case.forget), profile.test)
     notes = []
     if len(case.forget) < profile.forget:
         notes.append(f"{len(case.forget)} forget rows are below {profile.forget}: it cannot PASS")
@@ -223,8 +236,8 @@ def forecast(plan: Plan, *, device: str = "auto") -> Json:
         notes.append(f"{len(case.test)} control rows are below {floor}: it cannot PASS")
     if counts.retrained < profile.references:
         notes.append(f"{counts.retrained} references are below {profile.references}: no exact test")
-    if case.scope == "class":
-        notes.append("class requests cannot PASS on answers alone")
+    if grouped and ordered.access != "weights":
+        notes.append("requests for a class cannot PASS on answers alone; access must be weights")
     return {
         "stages": ["train references", "unlearn", "attack", "weigh", "report and sign"],
         "rows": {role: len(rows) for role, rows in case.roles().items()},

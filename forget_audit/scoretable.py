@@ -2,7 +2,9 @@
 
 Arrays `logit_W_P` for models W in R (retrained), O (originals), A (audited), I (identity) and
 rows P in f (forget), t (control), o (other classes of a class request); the same for `phi` and
-`loss`; labels `y_P`, pseudonyms `id_P`, accuracy on retained rows `racc_W`.
+`loss`; labels `y_P`, pseudonyms `id_P`, accuracy on retained rows `racc_W`; for requests of a
+class with access to weights, what they betray, `probe_W`, `relearn_W` and `first_probe_W`; after
+a coin-toss audit, its guesses and the right ones among them, `canary`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from forget_audit.policy import Weighed, weigh
 from forget_audit.profiles import PROFILES
 from forget_audit.types import Case, Floats, Json, Rows
 from forget_audit.weighing import GROUPS, Group, Models
+from forget_audit.yardstick import WHITEBOX_FAMILY
 
 if TYPE_CHECKING:
     from forget_audit.targets import Target
@@ -32,13 +35,19 @@ LETTERS: Mapping[Group, str] = dict(zip(GROUPS, "ROAI", strict=True))
 TOLERANCE = 1e-9
 
 
-def collect(groups: Mapping[Group, Sequence[Target]], case: Case, secret: bytes) -> Arrays:
+def collect(
+    groups: Mapping[Group, Sequence[Target]],
+    case: Case,
+    secret: bytes,
+    traces: Mapping[Group, Mapping[str, Floats]] | None = None,
+) -> Arrays:
     """Ask every model about every forget and never-trained row.
 
     Args:
         groups: The models of the audit.
         case: Forget, control and, for class requests, other test rows.
         secret: Of this audit; ids appear only as pseudonyms under it.
+        traces: What the weights of each model betray, by group and name, if they were looked at.
     """
     roles: dict[str, Rows] = {"f": case.forget, "t": case.test}
     if case.others is not None:
@@ -56,6 +65,8 @@ def collect(groups: Mapping[Group, Sequence[Target]], case: Case, secret: bytes)
             arrays[f"logit_{letter}_{part}"] = _smallest(logits)
             arrays[f"phi_{letter}_{part}"] = stats.log_odds(logits, rows.y)
             arrays[f"loss_{letter}_{part}"] = stats.cross_entropy(logits, rows.y)
+        for name, values in (traces or {}).get(group, {}).items():
+            arrays[f"{name}_{letter}"] = values
     return arrays
 
 
@@ -92,7 +103,8 @@ def models_of(arrays: Arrays) -> Models:
         VerificationError: If an array is missing or has an odd shape.
     """
     try:
-        return Models(**{group: _outputs(arrays, letter) for group, letter in LETTERS.items()})
+        groups = {group: _outputs(arrays, letter) for group, letter in LETTERS.items()}
+        return Models(**groups, canary=_canary(arrays))
     except KeyError as error:
         raise VerificationError(f"scores.npz lacks the array {error}") from error
 
@@ -120,7 +132,28 @@ def _outputs(arrays: Arrays, letter: str) -> Outputs:
         y_t=arrays["y_t"],
         retain_accuracy=accuracy,
         test_accuracy=np.concatenate(hits, axis=1).mean(axis=1),
+        traces=_traces(arrays, letter, len(accuracy)),
     )
+
+
+def _canary(arrays: Arrays) -> tuple[int, int] | None:
+    if "canary" not in arrays:
+        return None
+    guesses, right = (int(value) for value in arrays["canary"])
+    if not 0 <= right <= guesses or guesses < 1:
+        raise VerificationError(f"canary: {right} right guesses of {guesses} are impossible")
+    return guesses, right
+
+
+def _traces(arrays: Arrays, letter: str, models: int) -> Mapping[str, Floats]:
+    known = [name for name in WHITEBOX_FAMILY if f"{name}_R" in arrays]
+    traces = {name: arrays[f"{name}_{letter}"].astype(np.float64) for name in known}
+    for name, values in traces.items():
+        if values.shape != (models,) or not np.all(np.isfinite(values)):
+            raise VerificationError(
+                f"{name}_{letter}: expected {models} finite numbers, found shape {values.shape}"
+            )
+    return traces
 
 
 def recompute(evidence: Json, scores: bytes) -> list[str]:
@@ -138,7 +171,8 @@ def recompute(evidence: Json, scores: bytes) -> list[str]:
     try:
         arrays = from_bytes(scores)
         models = models_of(arrays)
-        profile = PROFILES[evidence["battery"]["profile"]]
+        battery = evidence["battery"]
+        profile = PROFILES[battery["profile"]].at_attempt(battery.get("attempt", 1))
         scope = evidence["request"]["scope"]
         differences = _derived_differences(arrays)
         again = weighed_json(weigh(models, profile=profile, scope=scope))
@@ -159,8 +193,8 @@ def weighed_json(weighed: Weighed) -> Json:
     """Return the parts of the evidence that follow from the scores alone."""
     known = weighed.control
     main = weighed.privacy.of("rho_p")
-    profile = PROFILES[weighed.verdict.profile]
-    margin = next(s.margin for s in weighed.statistics if s.name == "rho_p") or 0.0
+    profile = weighed.profile
+    margins = {s.name: s.margin for s in weighed.statistics if s.margin is not None}
     fidelity_detail = (
         "the model as a whole can be told from a retrained one, not by the forgotten rows"
         if weighed.fidelity_differs
@@ -172,23 +206,23 @@ def weighed_json(weighed: Weighed) -> Json:
         "gates": weighed.gates,
         "controls": {
             "original": {
-                "estimate": float(known.effect.mean()),
-                "low": known.effect_low,
-                "required": profile.control_factor * margin,
+                "estimate": float(known.main.effect.mean()),
+                "low": known.main.effect_low,
+                "required": profile.control_factor * margins["rho_p"],
                 "n_eff": known.n_eff,
                 "n_eff_required": profile.n_eff,
                 "p_value": known.p_value,
             },
             "identity": [{"p_value": p} for p in known.identity],
             "power": {
-                "pass_probability": known.pass_probability(margin, profile.alpha),
+                "pass_probability": known.pass_probability(margins, profile.alpha),
                 "detectable_share": known.detectable(profile.alpha),
             },
         },
         "cloud": {
             "rho_p": {
                 "retrained": main.reference,
-                "originals": known.effect,
+                "originals": known.main.effect,
                 "audited": main.audited,
             }
         },

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from forget_audit.training import Recipe
+from forget_audit.types import Access, Scope
 
 PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")
 
@@ -23,7 +24,7 @@ class RequestSection(Section):
 
     reference: str
     received: date | None = None
-    scope: Literal["instance", "class"] = "instance"
+    scope: Scope = "instance"
     basis: str = "GDPR Art. 17"
     forget: str | None = None
     random: Annotated[int, Field(gt=0)] | None = None
@@ -85,6 +86,7 @@ class ReferencesSection(Section):
     originals: Annotated[int, Field(ge=1)] = 8
     identity: Annotated[int, Field(ge=2)] = 2
     shadows: Annotated[int, Field(ge=0)] = 8
+    candidate_shadows: Annotated[int, Field(ge=0)] = 0
     copies: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -94,6 +96,9 @@ class BatterySection(Section):
 
     profile: str = "standard"
     attacks: list[str] | None = None
+    access: Access = "weights"
+    experiments: bool = False
+    canary: bool = False
 
 
 class ReportSection(Section):

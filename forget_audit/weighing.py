@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as distributions
 
-from forget_audit import exact_tests, stats, yardstick
+from forget_audit import exact_tests, yardstick
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.seeds import generator
 from forget_audit.types import Floats, Scope
@@ -33,12 +33,14 @@ class Models:
         originals: Trained by the audit with the forget rows.
         audited: The audited model, or several independent copies of it.
         identity: Retrained through the same pipeline, to be found indistinguishable.
+        canary: Guesses and right ones of a coin-toss audit, if there was one.
     """
 
     retrained: Outputs
     originals: Outputs
     audited: Outputs
     identity: Outputs
+    canary: tuple[int, int] | None = None
 
     @cached_property
     def derived(self) -> Derived:
@@ -137,7 +139,11 @@ def standard_error(audited: Floats, reference: Floats) -> tuple[float, float]:
 
 def family_names(measured: Measured, scope: Scope) -> tuple[str, ...]:
     """Return the privacy statistics that could be computed for this scope and size."""
-    names = yardstick.INSTANCE_FAMILY if scope == "instance" else yardstick.CLASS_FAMILY
+    names = (
+        yardstick.INSTANCE_FAMILY
+        if scope == "instance"
+        else yardstick.CLASS_FAMILY + yardstick.WHITEBOX_FAMILY
+    )
     return tuple(name for name in names if name in measured.values)
 
 
@@ -167,99 +173,3 @@ def compare(measured: Sequence[Measured], n_audited: int, names: Sequence[str]) 
         p_value=p_value,
         leader=names[int(np.argmax(distances))],
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Control:
-    """What the references and the originals alone can show, before the audited model is seen.
-
-    Args:
-        effect: Residual influence of each original `(K,)`.
-        effect_low: Lower 95 % bound of their mean difference from the retrained models.
-        p_value: Exact p-value that the first original is a further retrained model.
-        n_eff: Number of forget rows that carry the evidence.
-        reference: Leave-one-out residual influence of the retrained models `(R,)`.
-        standard_error: Of one audited model's difference, as expected from the references.
-        df: Degrees of freedom.
-        n_statistics: Size of the family.
-        identity: Exact p-value of each identity model.
-    """
-
-    effect: Floats
-    effect_low: float
-    p_value: float
-    n_eff: float
-    reference: Floats
-    standard_error: float
-    df: float
-    n_statistics: int
-    identity: tuple[float, ...]
-
-    def pass_probability(self, margin: float, alpha: float) -> float:
-        """Probability that a truly retrained model is shown equivalent at `margin`."""
-        half = float(distributions.t.isf(alpha, self.df)) * self.standard_error
-        if half >= margin:
-            return 0.0
-        quantile = (margin - half) / self.standard_error
-        return float(2 * distributions.norm.cdf(quantile) - 1)
-
-    def detectable(self, alpha: float) -> float:
-        """Smallest residual influence that is told from none with probability .8."""
-        level = alpha / self.n_statistics
-        tails = distributions.t.isf(level / 2, self.df) + distributions.t.ppf(0.8, self.df)
-        return float(tails * self.standard_error)
-
-
-def control(models: Models, scope: Scope) -> Control:
-    """Measure originals, identity models and the references themselves; never the audited one."""
-    derived = models.derived
-    retrained, originals = models.positions("retrained"), models.positions("originals")
-    alone = yardstick.leave_one_out(derived, retrained, derived.take(originals), scope)
-    names = family_names(alone[0], scope)
-    reference = np.array([m.values["rho_p"] for m in alone])
-    effect = np.array([_positive(models, int(k), scope) for k in originals])
-    r, k, copies = len(reference), len(effect), len(models.audited)
-    spread = float(np.std(reference, ddof=1))
-    if k > 1:
-        error = float(np.sqrt(np.var(effect, ddof=1) / k + spread**2 / r))
-        df = float(k - 1)
-    else:
-        error, df = spread * float(np.sqrt(1 + 1 / r)), float(r - 1)
-    gap = float(effect.mean() - reference.mean())
-    rows = float(np.mean([m.row_error for m in alone]))
-    null = stats.calibrate(derived.p[retrained])
-    trained = derived.p[originals].mean(axis=0)
-    n_eff = float(yardstick.influences(null, trained, trained, derived.n_f).n_eff)
-    return Control(
-        effect=effect,
-        effect_low=gap - float(distributions.t.isf(0.05, df)) * error,
-        p_value=_joined(models, int(originals[0]), names, scope),
-        n_eff=n_eff,
-        reference=reference,
-        standard_error=max(spread * float(np.sqrt(1 / copies + 1 / r)), rows),
-        df=float(r + copies - 2),
-        n_statistics=len(names),
-        identity=tuple(_joined(models, int(i), names, scope) for i in models.positions("identity")),
-    )
-
-
-def _weights(models: Models, model: int) -> Derived:
-    """Row scores of the originals other than `model`, or of all if it is the only one."""
-    originals = models.positions("originals")
-    others = originals[originals != model]
-    return models.derived.take(others if len(others) else originals)
-
-
-def _positive(models: Models, original: int, scope: Scope) -> float:
-    """Residual influence of an original, with the row weights from the other originals."""
-    retrained = models.positions("retrained")
-    weights = _weights(models, original)
-    return yardstick.measure(models.derived, original, retrained, weights, scope).values["rho_p"]
-
-
-def _joined(models: Models, model: int, names: Sequence[str], scope: Scope) -> float:
-    """Exact p-value of one model joined to the retrained ones."""
-    pool = np.append(models.positions("retrained"), model)
-    weights = _weights(models, model)
-    measured = yardstick.leave_one_out(models.derived, pool, weights, scope)
-    return compare(measured, 1, names).p_value

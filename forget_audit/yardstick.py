@@ -5,7 +5,7 @@ model is one more retrained model, the rows of the resulting table are exchangea
 tests on them are exact for any network and any request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ INSTANCE_FAMILY = (
     "rho_top",
 )
 CLASS_FAMILY = ("rho_p", "js", "js_test", "entropy", "entropy_test", "label_shift")
+WHITEBOX_FAMILY = ("probe", "relearn", "first_probe")
 FIDELITY_FAMILY = ("retain_accuracy", "test_accuracy", "test_z", "label_shift")
 
 
@@ -98,6 +99,11 @@ def influences(
     )
 
 
+def primaries(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `names` that must be shown equivalent before anything can pass."""
+    return tuple(name for name in ("rho_p", "probe") if name in names)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
     """Statistics of one model against the reference models.
@@ -121,7 +127,8 @@ def leave_one_out(
         derived: Row scores of all models.
         pool: Positions of the models that are compared.
         originals: Row scores of models trained with the forget rows.
-        scope: Class requests compare within the class, without difficulty adjustment.
+        scope: Class and sub-class requests compare within the class, without difficulty
+            adjustment.
     """
     part, n_f = derived.take(pool), derived.n_f
     null_p = stats.leave_one_out_nulls(part.p)
@@ -142,6 +149,8 @@ def leave_one_out(
             "entropy": part.entropy[:, :n_f].mean(axis=1),
             "entropy_test": part.entropy[:, n_f:].mean(axis=1),
         }
+        for name, values in part.traces.items():
+            columns[name] = _share_left(values, float(originals.traces[name].mean()))
     return [
         Measured(
             values={name: float(column[m]) for name, column in columns.items()},
@@ -151,11 +160,31 @@ def leave_one_out(
     ]
 
 
-def measure(
+def primary_values(
     derived: Derived, model: int, reference: npt.NDArray[np.int64], originals: Derived, scope: Scope
-) -> Measured:
-    """Measure the model at one position against those at the positions `reference`."""
-    return leave_one_out(derived, np.append(reference, model), originals, scope)[-1]
+) -> dict[str, float]:
+    """Return the primary statistics of the model at one position against reference models.
+
+    The same numbers as `leave_one_out` gives for it, without those of all the others.
+    """
+    null = stats.calibrate(derived.p[reference])
+    trained = originals.p.mean(axis=0)
+    adjust = scope == "instance"
+    main = influences(null, derived.p[model], trained, derived.n_f, adjust=adjust)
+    values = {"rho_p": float(main.rho)}
+    if "probe" in derived.traces:
+        traces = derived.traces["probe"][np.append(reference, model)]
+        share = _share_left(traces, float(originals.traces["probe"].mean()))
+        values["probe"] = float(share[-1])
+    return values
+
+
+def _share_left(values: Floats, original_mean: float) -> Floats:
+    """Return where each value lies between the mean of the others, 0, and of the originals, 1."""
+    others = (values.sum() - values) / (len(values) - 1)
+    effect = original_mean - others
+    flat = np.abs(effect) <= TINY
+    return np.asarray(np.where(flat, 0.0, (values - others) / np.where(flat, 1.0, effect)))
 
 
 def _log_odds_influence(

@@ -67,7 +67,7 @@ class Finetune(Stepping):
         card="M03",
         paper="arXiv:1911.04933",
         needs=frozenset({"retain", "labels"}),
-        scopes=frozenset({"instance", "class"}),
+        scopes=frozenset({"instance", "class", "subclass"}),
         guarantee="none",
         summary="Trains on with the remaining rows and hopes that the others fade.",
     )

@@ -80,7 +80,7 @@ class NegGrad(Stepping):
         card="M06",
         paper="arXiv:1911.04933",
         needs=frozenset({"forget", "labels"}),
-        scopes=frozenset({"instance", "class"}),
+        scopes=frozenset({"instance", "class", "subclass"}),
         guarantee="none",
         summary="Trains backwards on the rows to forget until the model is lost on them.",
     )

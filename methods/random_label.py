@@ -83,7 +83,7 @@ class RandomLabel(Stepping):
         card="M08",
         paper="arXiv:1911.04933",
         needs=frozenset({"forget", "retain", "labels"}),
-        scopes=frozenset({"instance", "class"}),
+        scopes=frozenset({"instance", "class", "subclass"}),
         guarantee="none",
         summary="Teaches the model wrong answers for the rows to forget, right ones for the rest.",
     )

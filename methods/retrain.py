@@ -49,7 +49,7 @@ class Retrain:
         card="M01",
         paper="arXiv:1912.03817",
         needs=frozenset({"retain", "labels", "recipe"}),
-        scopes=frozenset({"instance", "class"}),
+        scopes=frozenset({"instance", "class", "subclass"}),
         guarantee="exact",
         summary="Throws the model away and trains a new one without the rows to forget.",
     )

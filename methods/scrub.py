@@ -116,7 +116,7 @@ class Scrub(Stepping):
         card="M23",
         paper="arXiv:2302.09880",
         needs=frozenset({"forget", "retain", "labels"}),
-        scopes=frozenset({"instance", "class"}),
+        scopes=frozenset({"instance", "class", "subclass"}),
         guarantee="none",
         summary="Pushes the model away from its own answers on the rows to forget, "
         "and holds it to them on the rest.",

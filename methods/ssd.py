@@ -79,7 +79,7 @@ class Ssd:
         card="M30",
         paper="arXiv:2308.07707",
         needs=frozenset({"forget", "retain", "labels"}),
-        scopes=frozenset({"instance", "class"}),
+        scopes=frozenset({"instance", "class", "subclass"}),
         guarantee="none",
         summary="Finds the weights that serve the rows to forget more than the rest, "
         "and shrinks them.",

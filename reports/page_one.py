@@ -21,8 +21,9 @@ def asked(evidence: Json) -> Facts:
     """Return the question: by whom, about which records and which model."""
     request, data = evidence["request"], evidence["data"]
     scope = f"{numbers.people(evidence['counts']['forget'])} records"
-    if request["scope"] == "class":
-        scope += f": all of class {numbers.value(request['classes'])}"
+    if request["scope"] != "instance":
+        kind = "class" if request["scope"] == "class" else "sub-class"
+        scope += f": all of {kind} {numbers.value(request['classes'])}"
     size = f"{numbers.count(evidence['counts']['retain'])} records kept"
     received = f", received {request['received']}" if request["received"] else ""
     facts = [

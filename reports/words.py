@@ -55,9 +55,17 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "entropy_test": Measure(title="Hesitation, unseen records", unit="nats; either way shows"),
     "probe": Measure(
-        title="Class read from inside the model", unit="rate; nearer to retrained is better"
+        title="Class found inside the model",
+        unit="share of the influence; 0 is a retrained model, 1 an original",
     ),
-    "relearn": Measure(title="Speed of relearning", unit="ratio; nearer to retrained is better"),
+    "first_probe": Measure(
+        title="Class found in the first layer",
+        unit="share of the influence; 0 is a retrained model, 1 an original",
+    ),
+    "relearn": Measure(
+        title="Class relearnt with a fresh output layer",
+        unit="share of the influence; 0 is a retrained model, 1 an original",
+    ),
     "retain_accuracy": Measure(title="Accuracy on kept records", unit="rate; higher is better"),
     "test_accuracy": Measure(title="Accuracy on unseen records", unit="rate; higher is better"),
     "test_z": Measure(
@@ -76,6 +84,7 @@ GATES: Mapping[str, str] = {
     "SHIFT": "Deleted and unseen records are alike",
     "ACCESS": "The access given is enough for the claim",
     "UTILITY": "The model still does its work",
+    "EPSILON": "A coin toss decided which records were learnt and deleted; it cannot be guessed",
 }
 
 REASONS: Mapping[str, str] = {
@@ -110,6 +119,7 @@ BANNERS: Mapping[str, str] = {
     "OVERFORGET": "The audited model was pushed away from the deleted records further than a model "
     "that never saw them, which gives them away as well.",
     "STREISAND": "The audited model's answers on the deleted records stand out.",
+    "MASK": "The audited model's answers look clean, but the forgotten class is still inside it.",
     "UTILITY": "Unlearning took more of the model's accuracy than was allowed.",
     "FAIL": "The audited model does not treat the deleted records like models that never saw them.",
     "INCONCLUSIVE": "The evidence is not enough to say whether the deleted records are gone. This "
@@ -150,6 +160,10 @@ GUARANTEES: Mapping[str, str] = {
 CLAIMS: Mapping[str, str] = {
     "artifact": "about the one model file named in this report",
     "algorithm": "about the unlearning method on this request, over independent copies",
+    "artifact and canary": "about the one model file named in this report, and about the method "
+    "on records that a coin toss chose",
+    "algorithm and canary": "about the unlearning method, over independent copies and on records "
+    "that a coin toss chose",
 }
 
 GLOSSARY = (

@@ -31,7 +31,9 @@ def methods() -> str:
 
 def attacks() -> str:
     """Return the table of attacks."""
-    rows = [_attack(kind.info) for kind in registry.attacks().values() if _ours(kind)]
+    kinds: dict[str, type] = {**registry.attacks(), **registry.experiments()}
+    cards = registry.cards()
+    rows = [_attack(cards[name]) for name, kind in kinds.items() if _ours(kind)]
     return _table(("Attack", "What it asks", "Needs", "Source"), rows)
 
 

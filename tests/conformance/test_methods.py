@@ -38,7 +38,7 @@ def idle_settings(cls: type[Method]) -> dict[str, Any] | None:
 
 
 @pytest.fixture(scope="module")
-def case() -> Case:
+def instance_case() -> Case:
     """An instance request on digits."""
     digits = load_digits()
     chosen = np.random.default_rng(0).permutation(len(digits.target))[:420]
@@ -56,10 +56,10 @@ def case() -> Case:
 
 
 @pytest.fixture(scope="module")
-def class_case(case: Case) -> Case:
+def class_case(instance_case: Case) -> Case:
     """A request to forget the threes."""
-    rows, test = case.training, case.test
-    return case.replace(
+    rows, test = instance_case.training, instance_case.test
+    return instance_case.replace(
         retain=rows.take(rows.y != 3),
         forget=rows.take(rows.y == 3),
         test=test.take(test.y == 3),
@@ -69,10 +69,17 @@ def class_case(case: Case) -> Case:
     )
 
 
+@pytest.fixture
+def case(cls: type[Method], instance_case: Case, class_case: Case) -> Case:
+    """A request that the method serves, of single rows if it can."""
+    return instance_case if "instance" in cls.info.scopes else class_case
+
+
 @pytest.fixture(scope="module")
-def trained(case: Case) -> nn.Module:
-    assert case.trainer is not None
-    return case.trainer(case.training.x, case.training.y, 1)
+def trained(instance_case: Case) -> nn.Module:
+    assert instance_case.trainer is not None
+    rows = instance_case.training
+    return instance_case.trainer(rows.x, rows.y, 1)
 
 
 @pytest.fixture
@@ -281,7 +288,9 @@ def test_forgets_a_class_and_keeps_the_rest(
 
 
 @every_method
-@pytest.mark.parametrize(("request_name", "scope"), [("case", "class"), ("class_case", "instance")])
+@pytest.mark.parametrize(
+    ("request_name", "scope"), [("instance_case", "class"), ("class_case", "instance")]
+)
 def test_refuses_other_scopes(
     cls: type[Method],
     model: nn.Module,

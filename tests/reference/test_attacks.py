@@ -265,9 +265,10 @@ def test_attacks_and_verdict_measure_the_same(digits_case: Case, digits_pool: Po
         )
 
     others = np.arange(1, len(digits_pool.retrained))
-    verdict = yardstick.measure(
-        outputs(digits_pool.retrained), 0, others, outputs(digits_pool.originals), "instance"
-    ).values
+    pool = np.append(others, 0)
+    verdict = yardstick.leave_one_out(
+        outputs(digits_pool.retrained), pool, outputs(digits_pool.originals), "instance"
+    )[-1].values
     influence = scores_of(ResidualInfluence(), reference, digits_case, target).scalars
     for name in ("rho_p", "rho", "rho_top"):
         assert influence[name] == pytest.approx(verdict[name], abs=1e-12)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as distributions
 from statsmodels.stats.weightstats import ttost_ind
 
-from forget_audit import policy, profiles, weighing, yardstick
+from forget_audit import controls, policy, profiles, weighing, yardstick
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.weighing import Models
 
@@ -90,7 +90,7 @@ def test_every_statistic_of_every_pool_member_agrees_to_1e9(models: Models) -> N
 
 
 def test_number_of_rows_that_carry_the_evidence(models: Models) -> None:
-    known = weighing.control(models, "instance")
+    known = controls.control(models, "instance")
     labels = np.concatenate([models.retrained.y_f, models.retrained.y_t]).tolist()
 
     def p(outputs: Outputs) -> list[list[float]]:
@@ -158,10 +158,10 @@ def test_references_alone_decide_power_and_signal(models: Models) -> None:
         audited=some_outputs(rng, 1, trained_on=1.0),
         identity=models.identity,
     )
-    first, second = weighing.control(models, "instance"), weighing.control(other, "instance")
+    first, second = controls.control(models, "instance"), controls.control(other, "instance")
     assert first.n_eff == second.n_eff
-    assert first.standard_error == second.standard_error
-    assert np.array_equal(first.reference, second.reference)
+    assert first.main.standard_error == second.main.standard_error
+    assert np.array_equal(first.main.reference, second.main.reference)
 
 
 def test_derived_scores_of_log_probabilities_equal_those_of_logits(models: Models) -> None:

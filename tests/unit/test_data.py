@@ -70,9 +70,9 @@ def test_requested_ids_become_training_rows_whatever_the_seed() -> None:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(), "either ids, a random count or classes"),
-        (Request(random=3, classes=(1,)), "either ids, a random count or classes"),
-        (Request(classes=(11,)), "class 11 does not exist; digits has the classes 0, 1"),
+        (Request(), "either ids, a random count, classes or"),
+        (Request(random=3, classes=(1,)), "either ids, a random count, classes or"),
+        (Request(classes=(11,)), "class 11 does not exist; digits has 0, 1"),
         (Request(ids=("nobody",)), r"1 ids to forget are not in digits \(first: nobody\)"),
         (Request(random=700), "cannot forget 700 of 700 training rows; ask for 1 to 699"),
     ],

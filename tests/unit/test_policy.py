@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from forget_audit import policy, weighing
+from forget_audit import controls, policy
 from forget_audit.findings import Gate
 from forget_audit.outputs import Outputs
 from forget_audit.policy import decide, failure_codes
@@ -99,7 +99,8 @@ def test_nothing_but_equivalence_with_all_gates_passes(codes: tuple[bool, bool])
 def test_failures_are_named_by_direction(
     differences: dict[str, float], codes: tuple[str, ...]
 ) -> None:
-    assert failure_codes(tuple(differences), family(**differences)) == codes
+    found = failure_codes(tuple(differences), family(**differences), {"rho_p": False})
+    assert found == codes
 
 
 def test_negating_every_score_never_turns_fail_into_pass() -> None:
@@ -110,10 +111,11 @@ def test_negating_every_score_never_turns_fail_into_pass() -> None:
 
 
 def test_margins_by_scope_and_copies() -> None:
-    assert STANDARD.margin_for("instance", 1) == 0.20
-    assert STANDARD.margin_for("instance", 3) == 0.20
-    assert STANDARD.margin_for("instance", 4) == 0.10
-    assert STANDARD.margin_for("class", 1) == 0.15
+    assert STANDARD.margins("instance", 1) == {"rho_p": 0.20}
+    assert STANDARD.margins("instance", 3) == {"rho_p": 0.20}
+    assert STANDARD.margins("instance", 4) == {"rho_p": 0.10}
+    assert STANDARD.margins("class", 1) == {"rho_p": 0.15, "probe": 0.35}
+    assert STANDARD.margins("subclass", 4) == {"rho_p": 0.15, "probe": 0.25}
 
 
 def test_every_setting_is_in_the_digest_of_a_profile() -> None:
@@ -232,11 +234,11 @@ def test_few_references_use_holm_and_never_pass() -> None:
 
 
 def test_detectable_share_shrinks_with_the_request() -> None:
-    small = weighing.control(world(n_f=20), "instance").detectable(0.05)
-    large = weighing.control(world(n_f=200, n_t=400), "instance").detectable(0.05)
+    small = controls.control(world(n_f=20), "instance").detectable(0.05)
+    large = controls.control(world(n_f=200, n_t=400), "instance").detectable(0.05)
     assert large < small
-    assert weighing.control(world(), "instance").pass_probability(0.2, 0.05) > 0.9
-    assert weighing.control(world(), "instance").pass_probability(0.001, 0.05) == 0.0
+    assert controls.control(world(), "instance").pass_probability({"rho_p": 0.2}, 0.05) > 0.9
+    assert controls.control(world(), "instance").pass_probability({"rho_p": 0.001}, 0.05) == 0.0
 
 
 def test_a_true_retrain_is_rarely_failed() -> None:

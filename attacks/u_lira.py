@@ -1,0 +1,85 @@
+"""The online likelihood-ratio attack on unlearned models: forgotten against never trained on."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from forget_audit import stats
+from forget_audit.attacks._candidates import Bells, bells, roles, scored
+from forget_audit.attacks._references import log_odds, retrained_log_odds
+from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.pools import Pool
+from forget_audit.registry import attack
+from forget_audit.targets import Target
+from forget_audit.types import Case
+
+
+@attack
+@dataclass(frozen=True, kw_only=True)
+class ULira:
+    """Weigh for each row whether the model forgot it or never saw it.
+
+    Candidates are the forget rows and some control rows. The auditor trains shadows on the
+    retained rows and a random part of the candidates, and the audited method makes each of them
+    forget some of these. For a row `i`, `IN_i` are the log-odds `phi` of its label under shadows
+    that have forgotten it, `OUT_i` those under shadows that were never trained on it; all of
+    these went through the method, so that the attack does not merely notice that a method ran.
+    With a normal law for either, the score is `log N(phi; IN_i) - log N(phi; OUT_i)`, and a row
+    counts as forgotten from 0 on. The variances are shrunk, `(v s^2 + 4 s0^2) / (v + 4)` with
+    `v` degrees of freedom of a row and the pooled variance `s0^2` over rows. Only forget rows and
+    control rows that are candidates are scored; the audited model is never a shadow.
+
+    `retrained_out_auc` is the AUC with `OUT_i` from the retrained models instead: forgotten
+    against retrained without.
+
+    References:
+        Hayes et al. (2024), Inexact Unlearning Needs More Careful Evaluations to Avoid a False
+        Sense of Privacy, arXiv:2403.01218.
+        Carlini et al. (2022), Membership Inference Attacks From First Principles,
+        arXiv:2112.03570 (the likelihood ratio).
+
+    Departures:
+        Shadows share the retained rows and differ in a few candidates, as the audited model
+        does, instead of being trained on random halves of all data. The variance is neither a
+        row's own, which needs dozens of shadows, nor common to all. Every row is queried once,
+        without augmented copies.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        name="u_lira",
+        title="Likelihood ratio per record, with unlearned models",
+        card="A07",
+        paper="arXiv:2403.01218",
+        access="score",
+        kind="membership",
+        question=(
+            "Does the model treat each deleted record as models do that deleted that record, "
+            "rather than as models that never had it?"
+        ),
+        perfect="0.5, because a record that was truly deleted and one never seen look alike.",
+        headline="auc",
+        leave_one_out=True,
+    )
+
+    def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:  # noqa: ARG002
+        """Learn the laws of each candidate's log-odds from the shadows after they forgot.
+
+        Raises:
+            NotApplicable: Without candidate shadows in which each candidate was forgotten twice
+                and left out twice, without retrained models, or if a forget row is no candidate.
+        """
+        known, rows = roles(pool), scored(pool, case)
+        forgotten = bells(known.after, known.forgotten).take(rows.candidate)
+        unseen = bells(known.after, known.unseen).take(rows.candidate)
+        null = stats.calibrate(rows.of(retrained_log_odds(pool, case)))
+        retrained = Bells(mean=null.mean, sd=null.sd)
+
+        def score(target: Target, _rng: np.random.Generator) -> Scores:
+            phi = rows.of(log_odds(target, case))
+            likely = forgotten.log_density(phi)
+            values = likely - unseen.log_density(phi)
+            against_retrained = rows.auc(likely - retrained.log_density(phi))
+            return rows.scores(values, 0.0, {"retrained_out_auc": against_retrained})
+
+        return Fitted(score=score)

@@ -1,0 +1,56 @@
+"""How often a request has been audited: whoever may try again until it passes, passes some day."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from forget_audit.digests import canonical_json, sha256
+from forget_audit.errors import PlanError, Problem
+
+FILE = "attempts.json"
+
+
+def request_key(reference: str, source: str, ids: Iterable[str]) -> str:
+    """Return a digest by which a request is known again.
+
+    Args:
+        reference: Opaque reference of the request.
+        source: Data set.
+        ids: Ids of the rows to forget.
+    """
+    return sha256(canonical_json([reference, source, sorted(ids)]))
+
+
+def count(folder: Path, request: str, plan: str) -> int:
+    """Return the number of this attempt, and remember it.
+
+    The same plan again is the same attempt, since it gives the same answer.
+
+    Args:
+        folder: Where attempts are remembered.
+        request: As by `request_key`.
+        plan: Digest of the plan.
+
+    Raises:
+        PlanError: If what is remembered cannot be read; an unreadable past is not an empty one.
+    """
+    path = folder / FILE
+    known: dict[str, list[str]] = {}
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            tried = list(known.get(request, []))
+        except (ValueError, AttributeError, TypeError) as error:
+            message = f"cannot be read ({error}); put it back, or delete it and say so"
+            raise PlanError([Problem(str(path), message)]) from error
+    else:
+        tried = []
+    if plan not in tried:
+        tried.append(plan)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({**known, request: tried}, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    return tried.index(plan) + 1

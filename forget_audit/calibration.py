@@ -1,0 +1,278 @@
+"""How often the verdict is right, measured: true retrains, bad unlearners, and what was left in.
+
+For one request many models are trained; each trial draws its references and originals from
+them at random and judges a model whose true state is known. Trials of one request share that
+pool, so intervals over them are a little too narrow; several requests are measured therefore.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from forget_audit import impostors, registry, whitebox
+from forget_audit.commission import Commission
+from forget_audit.contracts import Method
+from forget_audit.errors import NotApplicable
+from forget_audit.outputs import Outputs
+from forget_audit.policy import weigh
+from forget_audit.references import Counts, Workshop
+from forget_audit.seeds import generator
+from forget_audit.targets import Target
+from forget_audit.training import fitting_threads
+from forget_audit.types import Access, Case, Decision, Progress
+from forget_audit.weighing import Models
+
+Steps = Sequence[tuple[str, Mapping[str, object]]]
+RETRAINED = "true retrain"
+UNLEARNERS: Mapping[str, Steps] = {
+    "original": (),
+    "finetune 5 epochs": (("finetune", {"epochs": 5}),),
+    "finetune 50 epochs": (("finetune", {"epochs": 50}),),
+    "gradient ascent": (("neggrad", {}),),
+    "gradient ascent, repaired": (("neggrad", {}), ("finetune", {"epochs": 20})),
+    "random labels": (("random_label", {}),),
+    "unsir": (("unsir", {}),),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is measured for one request.
+
+    Args:
+        pool: Retrained models from which references and true retrains are drawn.
+        originals: Models trained with the forget rows, from which parents are drawn too.
+        retrained: True retrains that are judged.
+        bad: Models judged of each bad unlearner.
+        left_in: Models judged of each residue.
+        shares: Shares of the forget rows that were left in the training of a residue.
+    """
+
+    pool: int = 100
+    originals: int = 16
+    retrained: int = 40
+    bad: int = 4
+    left_in: int = 8
+    shares: tuple[float, ...] = (0.2, 0.4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A model whose true state is known, judged.
+
+    Args:
+        kind: What it is, such as `true retrain`.
+        access: What the audit saw, `score` or `weights`.
+        outcome: The verdict.
+        reasons: Its codes.
+        p_value: Of the exact test.
+        difference: Residual influence less that of the references.
+        attained_bound: See `Verdict`.
+        expected: Probability of PASS for a true retrain, predicted from references and originals.
+    """
+
+    kind: str
+    access: Access
+    outcome: Decision
+    reasons: tuple[str, ...]
+    p_value: float
+    difference: float
+    attained_bound: float
+    expected: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """The models of one request and what they answer.
+
+    Args:
+        commission: What is audited, against what, by which rule.
+        retrained: Answers of the pool of retrained models.
+        originals: Answers of the pool of originals.
+        parents: The originals themselves.
+    """
+
+    commission: Commission
+    retrained: Outputs
+    originals: Outputs
+    parents: Sequence[nn.Module] = field(repr=False)
+
+    def judge(
+        self,
+        kind: str,
+        audited: Outputs,
+        rng: np.random.Generator,
+        *,
+        not_reference: int | None = None,
+        not_original: int | None = None,
+    ) -> Iterator[Trial]:
+        """Judge one model against references and originals drawn at random."""
+        commission, scope = self.commission, self.commission.case.scope
+        counts = commission.counts
+        drawn = _draw(len(self.retrained), counts.retrained + counts.identity, not_reference, rng)
+        models = Models(
+            retrained=self.retrained.take(drawn[: counts.retrained]),
+            identity=self.retrained.take(drawn[counts.retrained :]),
+            originals=self.originals.take(
+                _draw(len(self.originals), counts.originals, not_original, rng)
+            ),
+            audited=audited,
+        )
+        yield _trial(kind, "weights" if audited.traces else "score", models, commission)
+        if scope != "instance" and audited.traces:
+            yield _trial(kind, "score", _without_traces(models), commission)
+
+
+def calibrate(
+    commission: Commission, size: Size, progress: Progress = lambda _: None
+) -> list[Trial]:
+    """Measure the verdict on one request.
+
+    Args:
+        commission: The request, the recipe, the rule and the number of references.
+        size: How much is measured.
+        progress: Called with the number of models trained since the last call.
+
+    Raises:
+        NotApplicable: If the pools are smaller than an audit needs.
+    """
+    counts = commission.counts
+    needed = counts.retrained + counts.identity + 1
+    if size.pool < needed or size.originals <= counts.originals:
+        raise NotApplicable(
+            f"needs a pool of {needed} retrained models and {counts.originals + 1} originals, "
+            f"found {size.pool} and {size.originals}; ask for more"
+        )
+    with fitting_threads(commission.template()):
+        workshop = commission.workshop(progress)
+        bench = _prepare(commission, workshop, size)
+        return [*_honest(bench, size), *_left_in(bench, workshop, size), *_bad(bench, size)]
+
+
+def pool_size(counts: Counts, retrained: int) -> int:
+    """Return a pool that leaves every trial a choice of references and is mostly judged."""
+    return max(retrained, counts.retrained + counts.identity + 1 + counts.retrained // 2)
+
+
+def _prepare(commission: Commission, workshop: Workshop, size: Size) -> Bench:
+    case = commission.case
+    kept, everyone = np.arange(len(case.retain)), np.arange(len(case.training))
+    retrained = workshop.train("retrained", case.retain, [kept] * size.pool)
+    originals = workshop.train("originals", case.training, [everyone] * size.originals)
+    return Bench(
+        commission=commission,
+        retrained=answers_of(retrained, commission),
+        originals=answers_of(originals, commission),
+        parents=originals,
+    )
+
+
+def _honest(bench: Bench, size: Size) -> Iterator[Trial]:
+    for k in range(min(size.retrained, size.pool)):
+        rng = generator(bench.commission.seed, "calibrate", RETRAINED, k)
+        audited = bench.retrained.take(np.array([k]))
+        yield from bench.judge(RETRAINED, audited, rng, not_reference=k)
+
+
+def _left_in(bench: Bench, workshop: Workshop, size: Size) -> Iterator[Trial]:
+    case, seed = bench.commission.case, bench.commission.seed
+    n_r, n_f = len(case.retain), len(case.forget)
+    for share in size.shares:
+        kind = f"{100 * share:g} % left in"
+        subsets = []
+        for k in range(size.left_in):
+            order = generator(seed, "calibrate", kind, k).permutation(n_f)
+            subsets.append(np.concatenate([np.arange(n_r), n_r + order[: round(share * n_f)]]))
+        answers = answers_of(workshop.train(kind, case.training, subsets), bench.commission)
+        for k in range(size.left_in):
+            rng = generator(seed, "calibrate", kind, "trial", k)
+            yield from bench.judge(kind, answers.take(np.array([k])), rng)
+
+
+def _bad(bench: Bench, size: Size) -> Iterator[Trial]:
+    case, seed = bench.commission.case, bench.commission.seed
+    for kind, k in ((kind, k) for kind in kinds(case) for k in range(size.bad)):
+        rng = generator(seed, "calibrate", kind, k)
+        parent = k % len(bench.parents)
+        if kind in impostors.ANSWERS:
+            original = bench.originals.take(np.array([parent]))
+            audited = impostors.ANSWERS[kind](original, rng)
+        else:
+            model = _unlearned(kind, bench.parents[parent], case, rng)
+            audited = answers_of([model], bench.commission)
+        yield from bench.judge(kind, audited, rng, not_original=parent)
+
+
+def kinds(case: Case) -> tuple[str, ...]:
+    """Return the bad unlearners that are judged for such a request."""
+    serving = [
+        kind
+        for kind, steps in UNLEARNERS.items()
+        if all(case.scope in registry.get_method(name).info.scopes for name, _ in steps)
+    ]
+    fakes = impostors.ANSWERS if case.scope == "instance" else impostors.MODELS
+    return (*serving, *fakes)
+
+
+def _unlearned(kind: str, parent: nn.Module, case: Case, rng: np.random.Generator) -> nn.Module:
+    if kind in impostors.MODELS:
+        return impostors.MODELS[kind](parent, case, rng)
+    model = parent
+    for name, options in UNLEARNERS[kind]:
+        method: Method = registry.get_method(name)(**options)
+        model = method.unlearn(model, case, rng).model
+    return model
+
+
+def answers_of(models: Sequence[nn.Module], commission: Commission) -> Outputs:
+    """Ask all models about the forget and control rows, and look inside if the request needs it."""
+    case = commission.case
+    targets = [Target(model) for model in models]
+    inside = case.scope != "instance" and commission.access == "weights"
+    return Outputs(
+        logits_f=np.stack([target.logits(case.forget) for target in targets]),
+        logits_t=np.stack([target.logits(case.test) for target in targets]),
+        y_f=case.forget.y,
+        y_t=case.test.y,
+        retain_accuracy=np.array([target.accuracy(case.retain) for target in targets]),
+        test_accuracy=np.array([target.accuracy(case.never_trained) for target in targets]),
+        traces=whitebox.traces(targets, case, commission.seed) if inside else {},
+    )
+
+
+def _draw(
+    n: int, count: int, without: int | None, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    order = rng.permutation(n)
+    return order[order != without][:count] if without is not None else order[:count]
+
+
+def _without_traces(models: Models) -> Models:
+    groups = {
+        name: dataclasses.replace(getattr(models, name), traces={})
+        for name in ("retrained", "originals", "audited", "identity")
+    }
+    return Models(**groups)
+
+
+def _trial(kind: str, access: Access, models: Models, commission: Commission) -> Trial:
+    scope, profile = commission.case.scope, commission.profile
+    weighed = weigh(models, profile=profile, scope=scope)
+    margins = profile.margins(scope, len(models.audited))
+    verdict = weighed.verdict
+    return Trial(
+        kind=kind,
+        access=access,
+        outcome=verdict.outcome,
+        reasons=verdict.reasons,
+        p_value=verdict.p_value,
+        difference=weighed.privacy.of("rho_p").difference,
+        attained_bound=verdict.attained_bound,
+        expected=weighed.control.pass_probability(margins, profile.alpha),
+    )
