@@ -101,6 +101,7 @@ class ModelInversion:
         paper="doi:10.1145/2810103.2813677",
         access="weights",
         kind="model",
+        scopes=frozenset({"class", "subclass"}),
         question="Can lifelike examples of the forgotten class be drawn out of the model?",
         perfect=(
             "The value of models retrained without the class; it need not be 0, and less is no "

@@ -60,7 +60,7 @@ def plan(
 HUNDRED = Size(pool=80, originals=16, retrained=40, bad=4, left_in=8)
 SMALL = Size(pool=62, originals=16, retrained=40, bad=2, left_in=0)
 LARGE = Size(pool=62, originals=16, retrained=20, bad=2, left_in=16, shares=(0.2, 0.4))
-CLASS = Size(pool=200, originals=24, retrained=200, bad=48, left_in=0)
+CLASS = Size(pool=100, originals=24, retrained=100, bad=24, left_in=0)
 SETUPS: Mapping[str, SetUp] = {
     "digits": SetUp(
         title="Digits, 15 % random labels, MLP", group="100 rows", seeds=range(5), size=HUNDRED,
@@ -99,11 +99,11 @@ SETUPS: Mapping[str, SetUp] = {
         tables=plan("randhie", random=10),
     ),
     "class-3": SetUp(
-        title="Digits, class 3, MLP", group="class 3", seeds=range(1), size=CLASS,
+        title="Digits, class 3, MLP", group="class 3", seeds=range(2), size=CLASS,
         tables=plan("digits", classes=(3,), scope="class", train=700, test=1000),
     ),
     "class-8": SetUp(
-        title="Digits, class 8, MLP", group="class 8", seeds=range(1), size=CLASS,
+        title="Digits, class 8, MLP", group="class 8", seeds=range(2), size=CLASS,
         tables=plan("digits", classes=(8,), scope="class", train=700, test=1000),
     ),
 }  # fmt: skip

@@ -37,6 +37,7 @@ class AttackInfo:
         leave_one_out: Whether it is fitted on retrained models, so that a retrained model is
             scored by a fit on the others.
         statistics: Names of the verdict's statistics that rest on it; empty if none.
+        scopes: Requests it can be carried out on.
     """
 
     name: str
@@ -50,6 +51,7 @@ class AttackInfo:
     headline: str
     leave_one_out: bool = False
     statistics: tuple[str, ...] = ()
+    scopes: frozenset[Scope] = frozenset({"instance", "class", "subclass"})
 
 
 @dataclass(frozen=True, kw_only=True)

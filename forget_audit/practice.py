@@ -20,15 +20,17 @@ Mask = npt.NDArray[np.bool_]
 def practise(pool: Pool, workshop: Workshop, method: Method | None, candidates: int) -> Pool:
     """Return the pool with shadows that the method has made forget, if there is a method.
 
+    Shadows practise on single records; for a class request the pool stays as it is.
+
     Args:
         pool: Reference models.
         workshop: Trains the candidate shadows.
         method: The audited method.
         candidates: Number of candidate shadows.
     """
-    if method is None:
-        return pool
     case, seed = workshop.case, workshop.seed
+    if method is None or case.scope != "instance":
+        return pool
     shadows = tuple(_after(shadow, method, case, seed, k) for k, shadow in enumerate(pool.shadows))
     if not candidates:
         return dataclasses.replace(pool, shadows=shadows)

@@ -86,7 +86,7 @@ class ReferencesSection(Section):
     originals: Annotated[int, Field(ge=1)] = 8
     identity: Annotated[int, Field(ge=2)] = 2
     shadows: Annotated[int, Field(ge=0)] = 8
-    candidate_shadows: Annotated[int, Field(ge=0)] = 0
+    candidate_shadows: Annotated[int, Field(ge=0, multiple_of=3)] = 0
     copies: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
 

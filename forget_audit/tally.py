@@ -17,7 +17,7 @@ from forget_audit.plan import check_plan
 from forget_audit.types import Json
 
 OUTCOMES = ("PASS", "FAIL", "INCONCLUSIVE")
-QUANTILES = (0.05, 0.5, 0.95)
+QUANTILES = {"5": 0.05, "50": 0.5, "95": 0.95}
 
 
 def measure(
@@ -92,17 +92,15 @@ def _row(kind: str, access: str, trials: Sequence[Trial]) -> Json:
 
 def _rates(counts: Mapping[str, int]) -> Json:
     n = sum(counts.values())
-    intervals = (
-        {name: list(stats.binomial_interval(k, n)) for name, k in counts.items()} if n else {}
-    )
+    intervals = {name: list(stats.binomial_interval(k, max(n, 1))) for name, k in counts.items()}
     return {"n": n, "counts": dict(counts), "intervals": intervals}
 
 
 def _spread(values: Sequence[float]) -> Json:
-    quantiles = np.quantile(values, QUANTILES).tolist()
+    quantiles = np.quantile(values, list(QUANTILES.values())).tolist()
     return {
         "mean": float(np.mean(values)),
-        "quantiles": dict(zip(("5", "50", "95"), quantiles, strict=True)),
+        "quantiles": dict(zip(QUANTILES, quantiles, strict=True)),
     }
 
 

@@ -409,7 +409,7 @@ def test_retrained_models_get_one_half_in_fresh_worlds(attack: Callable[[], Atta
         values = [scalars[name] for scalars in found if name in scalars]
         error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
         assert np.mean(values) == pytest.approx(0.5, abs=4 * error), name
-        assert error < 0.03
+        assert error < 0.04
 
 
 @pytest.mark.parametrize("attack", WITH_CANDIDATES)
