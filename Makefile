@@ -6,7 +6,7 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: demo test check format slow tables wheel clean
+.PHONY: demo test check format slow calibrate tables wheel clean
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
@@ -31,6 +31,11 @@ format:  ## put code into the house style
 slow:    ## statistical power and calibration over many seeds
 	@scripts/setup.sh test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+calibrate:  ## how often the verdict is right, on bundled data; about an hour on two cores
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibrate.py --plot docs/images/calibration.svg
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/epsilon_null.py --out benchmarks/results
 
 tables:  ## write the generated tables of README and docs
 	@scripts/setup.sh test

@@ -16,9 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
 from forget_audit import __version__, tally
 from forget_audit.calibration import Size, Trial
 
+matplotlib.use("Agg")
+plt.rcParams.update({"svg.hashsalt": "calibration", "svg.fonttype": "none", "font.size": 9})
+COLOURS = {"PASS": "#2b7a4b", "FAIL": "#b3372e", "INCONCLUSIVE": "#9a9a9a"}
 RETRAIN = {"name": "retrain"}
 Tables = Mapping[str, Mapping[str, object]]
 
@@ -151,6 +158,25 @@ def pooled(trials: Sequence[Trial]) -> str:
     )
 
 
+def plot(parts: Mapping[str, dict[str, Any]], group: str, file: Path) -> None:
+    """Draw the shares of the three verdicts for each kind of model of a group."""
+    chosen = [part for part in parts.values() if part["group"] == group]
+    trials = [Trial(**trial) for part in chosen for trial in part["trials"]]
+    rows = tally.tally(trials)[::-1]
+    figure, axes = plt.subplots(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")
+    left = np.zeros(len(rows))
+    for outcome, colour in COLOURS.items():
+        shares = np.array([100 * row["counts"][outcome] / row["n"] for row in rows])
+        axes.barh(range(len(rows)), shares, left=left, color=colour, label=outcome, height=0.7)
+        left += shares
+    axes.set_yticks(range(len(rows)), [f"{row['kind']} ({row['n']})" for row in rows])
+    axes.set_xlabel("share of verdicts in per cent")
+    axes.set_xlim(0, 100)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(file, metadata={"Date": None})
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -158,6 +184,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=SETUPS, default=list(SETUPS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--plot", type=Path, help="draw the requests of 100 rows here")
     chosen = parser.parse_args()
     file = chosen.out / "calibration.json"
     parts: dict[str, dict[str, Any]] = {}
@@ -185,6 +212,8 @@ def main() -> None:
         about = {"version": __version__, "python": platform.python_version()}
         file.write_text(json.dumps({**about, "parts": parts}) + "\n", encoding="utf-8")
         (chosen.out / "calibration.md").write_text(page(parts), encoding="utf-8")
+    if chosen.plot:
+        plot(parts, "100 rows", chosen.plot)
 
 
 if __name__ == "__main__":

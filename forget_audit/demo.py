@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,22 @@ DATA: Mapping[str, str] = {
     "randhie": 'source = "randhie"',
     "digits": 'source = "digits"\nlabel_noise = 0.15',
 }
+ATTACKS = (
+    "attribute_inference",
+    "entropy_logistic",
+    "jensen_shannon",
+    "lira",
+    "loss_threshold",
+    "metric_thresholds",
+    "prediction_distribution",
+    "relearn",
+    "residual_influence",
+    "shadow",
+    "shadow_xgboost",
+    "weight_distance",
+    "wilcoxon_entropy",
+    "zrf",
+)  # those that take a moment
 PLAN = """\
 [request]
 reference = "{reference}"
@@ -31,6 +48,9 @@ name = "{method}"
 
 [references]
 seed = {seed}
+
+[battery]
+attacks = {attacks}
 
 [report]
 controller = "Example Controller Ltd"
@@ -102,6 +122,7 @@ def run_demo(folder: Path, seed: int, data: str) -> bool:
             data=DATA[data],
             method=story.method,
             seed=seed,
+            attacks=json.dumps(ATTACKS),
         )
         path.write_text(text, encoding="utf-8")
         say(f"\n{story.words}")

@@ -190,7 +190,13 @@ def words_for(kind: Any) -> str:
         return f"list of {plural.get(inner, inner)}"
     if origin is dict:
         return "table"
-    return {"str": "text", "int": "whole number", "float": "number", "date": "date"}[kind.__name__]
+    return {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "date": "date",
+        "bool": "true or false",
+    }[kind.__name__]
 
 
 def default_for(value: Any) -> str:
