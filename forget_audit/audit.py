@@ -20,7 +20,7 @@ from torch import nn
 
 from forget_audit import record, registry, scoretable, whitebox
 from forget_audit.architectures import safetensors_bytes
-from forget_audit.battery import Labs, run_battery, run_experiments
+from forget_audit.battery import run_battery, run_experiments
 from forget_audit.commission import CANARY, Commission, make_subject
 from forget_audit.digests import canonical_json
 from forget_audit.errors import NotApplicable, VerificationError
@@ -33,6 +33,7 @@ from forget_audit.reports.release import Released, release
 from forget_audit.signing import SigningKey, default_key
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
+from forget_audit.trials import Labs
 from forget_audit.types import Case, Floats, Json, Progress, Trainer
 from forget_audit.weighing import Group
 

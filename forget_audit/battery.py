@@ -7,7 +7,6 @@ retrained models and originals get from the very same code.
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from forget_audit.findings import AttackResult, Metric
 from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.trials import Experiment, Lab
+from forget_audit.trials import Experiment, Lab, Labs
 from forget_audit.types import (
     ACCESS_ORDER,
     SMALL_REQUEST,
@@ -35,21 +34,6 @@ FAILURES = (ForgetAuditError, ValueError, RuntimeError, ArithmeticError, LookupE
 YARDSTICKS = 3
 ROC_GRID = np.geomspace(1e-3, 1.0, 61)
 Groups = Mapping[str, Sequence[Scores]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labs:
-    """The laboratories of an experiment.
-
-    Args:
-        method: Where models forget by the audited method.
-        retraining: Where they are trained again.
-        nothing: Where they stay as they are.
-    """
-
-    method: Lab
-    retraining: Lab
-    nothing: Lab
 
 
 def run_battery(
@@ -253,6 +237,12 @@ def _interval(name: str, value: float, audited: Scores) -> tuple[float | None, f
     if n and name == "auc":
         low, high = stats.auc_interval(audited.forget, audited.control)
         return low, high, "DeLong 95 %"
+    if n and name == "balanced_accuracy" and audited.threshold is not None:
+        rng = generator(0, "bootstrap")
+        low, high = stats.balanced_accuracy_interval(
+            audited.forget, audited.control, audited.threshold, rng
+        )
+        return low, high, "bootstrap 95 %"
     if n and name.startswith("tpr_"):
         low, high = stats.binomial_interval(round(value * n), n)
         return low, high, "Clopper-Pearson 95 %"

@@ -183,7 +183,7 @@ def _honest(bench: Bench, size: Size) -> Iterator[Trial]:
 def _left_in(bench: Bench, workshop: Workshop, size: Size) -> Iterator[Trial]:
     case, seed = bench.commission.case, bench.commission.seed
     n_r, n_f = len(case.retain), len(case.forget)
-    for share in size.shares:
+    for share in size.shares if size.left_in else ():
         kind = f"{100 * share:g} % left in"
         subsets = []
         for k in range(size.left_in):

@@ -204,6 +204,32 @@ def balanced_accuracy(forget: Floats, control: Floats, threshold: float) -> floa
     return float((np.mean(forget >= threshold) + np.mean(control < threshold)) / 2)
 
 
+def balanced_accuracy_interval(
+    forget: Floats,
+    control: Floats,
+    threshold: float,
+    rng: np.random.Generator,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval over rows, drawn within each group 1,999 times.
+
+    With one row in a group, or if all rows of both groups agree, there is nothing to draw; then
+    it is from 0 to 1.
+    """
+    hits = [(forget >= threshold).astype(np.float64), (control < threshold).astype(np.float64)]
+    if min(len(part) for part in hits) < 2 or all(np.ptp(part) == 0 for part in hits):
+        return 0.0, 1.0
+
+    def rate(x: Floats, y: Floats, axis: int = -1) -> Floats:
+        return np.asarray((x.mean(axis=axis) + y.mean(axis=axis)) / 2)
+
+    found = stats.bootstrap(
+        hits, rate, n_resamples=1999, confidence_level=level, method="percentile", rng=rng
+    )
+    low, high = found.confidence_interval
+    return float(low), float(high)
+
+
 def roc(forget: Floats, control: Floats) -> tuple[Floats, Floats]:
     """Return false and true positive rates at all thresholds, from (0, 0) to (1, 1)."""
     order = np.argsort(-np.concatenate([forget, control]), kind="stable")

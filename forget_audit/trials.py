@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -37,6 +38,21 @@ class Lab(Protocol):
     def retrain(self, case: Case, seeds: Sequence[int]) -> list[Target]:
         """Return models trained from scratch without the forget rows, in any laboratory."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labs:
+    """The laboratories of an experiment.
+
+    Args:
+        method: Where models forget by the audited method.
+        retraining: Where they are trained again.
+        nothing: Where they stay as they are.
+    """
+
+    method: Lab
+    retraining: Lab
+    nothing: Lab
 
 
 @runtime_checkable

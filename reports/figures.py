@@ -21,6 +21,7 @@ from forget_audit.reports.view import Cell, Figure, Row, Table
 from forget_audit.types import Json
 
 FEWEST = 1e-3
+FARTHEST = 60.0
 RATES = (0.001, 0.01, 0.1, 1.0)
 
 
@@ -94,6 +95,7 @@ def differences(evidence: Json) -> Figure | None:
             rows.append((title_of(item["name"]), centre, low, high, margin))
         axes.set_yticks(range(len(usable)), [title_of(item["name"]) for item in reversed(usable)])
         axes.set_ylim(-0.6, len(usable) - 0.4)
+        axes.set_xlim(*_window(rows))
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("difference from retrained models, in their standard deviations")
         drawing = finish()
@@ -103,7 +105,8 @@ def differences(evidence: Json) -> Figure | None:
         alternative=f"Intervals of {len(usable)} differences from retrained models. Found to "
         f"differ: {', '.join(failing) or 'none'}.",
         caption="Every measure beside retrained models. A line is an interval; the green ticks are "
-        "the margins of the measure that decides; a diamond is a difference beyond chance.",
+        "the margins of the measure that decides; a diamond is a difference beyond chance. "
+        f"What lies beyond {FARTHEST:g} is cut off.",
         numbers=_numbers(
             "differences", ("Measure", "Difference", "Lower", "Upper", "Margin"), rows[::-1]
         ),
@@ -210,6 +213,17 @@ def _shown(value: object) -> str:
     if isinstance(value, int):
         return numbers.count(value)
     return numbers.number(None if value is None else float(str(value)))
+
+
+def _window(rows: list[tuple[Any, ...]]) -> tuple[float, float]:
+    """Return limits that hold all intervals, and margins only if they are not far outside."""
+    low, high = min(0.0, *(row[2] for row in rows)), max(0.0, *(row[3] for row in rows))
+    reach = 3 * max(-low, high, 1.0)
+    near = [row[4] for row in rows if row[4] and row[4] <= reach]
+    low, high = min([low, *(-margin for margin in near)]), max([high, *near])
+    low, high = max(low, -FARTHEST), min(high, FARTHEST)
+    space = 0.05 * (high - low)
+    return low - space, high + space
 
 
 def _margins(axes: Axes, margin: float | None, centre: float) -> None:

@@ -1,7 +1,7 @@
 """The body of the report, section by section, in the order on paper."""
 
 from forget_audit.reports import drawings, numbers, tables, words
-from forget_audit.reports.view import Fact, Facts, Points, Section, Text
+from forget_audit.reports.view import Fact, Facts, Points, Section, Table, Text
 from forget_audit.types import Json
 
 EQUIVALENCE = (
@@ -33,7 +33,7 @@ def body(evidence: Json, digest: str) -> tuple[Section, ...]:
         _section("Verdict rule", Text(paragraphs=(_decision(evidence),)), Points(items=RULE),
                  tables.gates(evidence)),
         _section("Attacks", Text(paragraphs=(ATTACKS,)), tables.attacks(evidence),
-                 *drawings.curves(evidence)),
+                 *drawings.curves(evidence), *_not_carried_out(evidence)),
         _section("Controls", Text(paragraphs=(CONTROLS,)), _controls(evidence)),
         _section("Uncertainty", Text(paragraphs=_uncertainty(evidence))),
         _section("Data", _data(evidence)),
@@ -48,9 +48,14 @@ def body(evidence: Json, digest: str) -> tuple[Section, ...]:
     )  # fmt: skip
 
 
+def _not_carried_out(evidence: Json) -> tuple[Table, ...]:
+    table = tables.not_carried_out(evidence)
+    return () if table is None else (table,)
+
+
 ATTACKS = (
-    "Every attack of the toolkit has a row, also those that were not run. Attacks are informative: "
-    "what decides are the measures above, some of which rest on them."
+    "Every attack of the toolkit has a row, also those that were not run, in the second table. "
+    "Attacks are informative: what decides are the measures above, some of which rest on them."
 )
 CONTROLS = (
     "A battery that cannot see the deleted records in a model trained on them would pass anything. "
@@ -104,7 +109,9 @@ def _controls(evidence: Json) -> Facts:
 
 
 def _noticed(power: Json) -> str:
-    return f"{numbers.percent(power['detectable_share'])} of the influence, with probability 80 %"
+    share = power["detectable_share"]
+    found = numbers.DASH if share is None else numbers.percent_at_most(share)
+    return f"{found} of the influence, with probability 80 %"
 
 
 def _data(evidence: Json) -> Facts:

@@ -60,7 +60,7 @@ def gates(evidence: Json) -> Table:
 
 
 def attacks(evidence: Json) -> Table:
-    """Return a row for every attack, also for those that were not run."""
+    """Return a row for every attack that was carried out."""
     columns = (
         Cell(text="Attack"),
         Cell(text="Headline"),
@@ -69,8 +69,28 @@ def attacks(evidence: Json) -> Table:
         Cell(text="Originals", note="mean", kind="number"),
         Cell(text="Outcome"),
     )
-    rows = tuple(_attack(item) for item in evidence["attacks"])
+    carried_out = (item for item in evidence["attacks"] if item["metrics"])
+    rows = tuple(_attack(item) for item in carried_out)
     return Table(columns=columns, rows=rows, caption="Attacks", name="attacks")
+
+
+def not_carried_out(evidence: Json) -> Table | None:
+    """Return a row for every attack that has no result, with the reason."""
+    columns = tuple(Cell(text=text) for text in ("Attack", "Why it has no result", "Outcome"))
+    rows = tuple(
+        Row(
+            cells=(
+                Cell(text=item["title"]),
+                Cell(text=item["reason"] or "no measurement"),
+                outcome(item["outcome"]),
+            )
+        )
+        for item in evidence["attacks"]
+        if not item["metrics"]
+    )
+    if not rows:
+        return None
+    return Table(columns=columns, rows=rows, caption="Not carried out", name="not-carried-out")
 
 
 def retention(evidence: Json) -> Table:

@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,20 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from forget_audit.audit import carry_out
+from forget_audit.commission import from_plan
+from forget_audit.plan import check_plan
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LONGEST = 60
 
 
-def run(path: Path, folder: Path) -> str:
+def run(path: Path, folder: Path, code: int = 0) -> str:
     environment = {**os.environ, "FORGET_AUDIT_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(ROOT)
     call = [sys.executable, str(path)]
     done = subprocess.run(
         call, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -39,3 +44,33 @@ def test_python_api(tmp_path: Path) -> None:
 def test_add_an_attack(tmp_path: Path) -> None:
     printed = run(ROOT / "examples/add_an_attack.py", tmp_path)
     assert "name='auc'" in printed
+
+
+def test_recompute(tmp_path: Path) -> None:
+    plan = {
+        "request": {"reference": "REQ-1", "random": 60},
+        "data": {"source": "digits", "label_noise": 0.15, "test": 150},
+        "training": {"epochs": 10, "lr": 0.01},
+        "model": {"options": {"hidden": [16]}},
+        "method": {"name": "retrain"},
+        "references": {"retrained": 7, "originals": 3, "shadows": 0},
+        "battery": {"attacks": []},
+    }
+    path, _ = carry_out(from_plan(check_plan(plan, tmp_path))).save(tmp_path / "audit")
+    script, true = ROOT / "examples/recompute.py", path.read_text("utf-8")
+    assert run(script, tmp_path).count("differs by at most") == 4
+    for keys in (
+        ("statistics", 0, "interval", 1),
+        ("controls", "original", "low"),
+    ):
+        evidence = json.loads(true)
+        place = evidence
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] += 1e-6
+        path.write_text(json.dumps(evidence), encoding="utf-8")
+        run(script, tmp_path, code=1)
+    evidence = json.loads(true)
+    evidence["request"]["scope"] = "class"
+    path.write_text(json.dumps(evidence), encoding="utf-8")
+    assert "only for requests for single rows" in run(script, tmp_path, code=1)

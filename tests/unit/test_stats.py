@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.distance import jensenshannon
-from scipy.special import logit
-from scipy.stats import binomtest, norm
+from scipy.special import logit, ndtr
+from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score, roc_curve
 
 from forget_audit import exact_tests, stats, yardstick
@@ -439,3 +439,16 @@ def test_measuring_models_that_answer_alike_gives_finite_values() -> None:
     derived = Derived.of(outputs)
     measured = yardstick.leave_one_out(derived, np.arange(5), derived, "instance")[0]
     assert all(np.isfinite(value) for value in measured.values.values())
+
+
+def test_bootstrap_of_balanced_accuracy_covers_and_stays_sober() -> None:
+    covered, repetitions = 0, 200
+    for k in range(repetitions):
+        rng = np.random.default_rng(k)
+        forget, control = rng.normal(1, 1, 60), rng.normal(0, 1, 120)
+        low, high = stats.balanced_accuracy_interval(forget, control, 0.5, rng)
+        assert low < stats.balanced_accuracy(forget, control, 0.5) < high
+        covered += low <= ndtr(0.5) <= high
+    assert covered >= binom.ppf(1e-3, repetitions, 0.93)
+    flat = np.ones(5)
+    assert stats.balanced_accuracy_interval(flat, -flat, 0.0, np.random.default_rng(0)) == (0, 1)
