@@ -1,4 +1,4 @@
-"""An attack of one's own in one file: a card, `fit`, a decorator; then an audit that runs it."""
+"""An attack of one's own in one file: a card, `fit`, a decorator; then an audit with it alone."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,16 +36,14 @@ class Margin:
 
     def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:  # noqa: ARG002
         """Learn nothing; score the forget rows and the rows that were never trained on."""
-
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            f, t = case.forget, case.test
-            ids = {"forget_ids": f.ids, "control_ids": t.ids}
-            return Scores(forget=margins(target, f), control=margins(target, t), **ids)
-
-        return Fitted(score=score)
+        f, t = case.forget, case.test
+        ids = {"forget_ids": f.ids, "control_ids": t.ids}
+        return Fitted(
+            score=lambda target, _: Scores(forget=gap(target, f), control=gap(target, t), **ids)
+        )
 
 
-def margins(target: Target, rows: Rows) -> np.ndarray:
+def gap(target: Target, rows: Rows) -> np.ndarray:
     """Return label logit less best other logit `(n,)`."""
     logits, own = target.logits(rows).copy(), (np.arange(len(rows)), rows.y)
     label, logits[own] = logits[own], -np.inf
@@ -57,5 +55,6 @@ x = ((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float32)
 net, test = Architecture(name="mlp", shape=(30,), n_classes=2), (x[300:], y[300:])
 fit = RecipeTrainer(architecture=net, recipe=Recipe(epochs=20))
 case = Case.from_arrays(x[:300], y[:300], forget=np.arange(40), test=test, trainer=fit)
-audit = certify(case, unlearned=fit(x[:300], y[:300], 1), counts=Counts(retrained=3, originals=1))
+few = Counts(retrained=3, originals=1)
+audit = certify(case, unlearned=fit(x[:300], y[:300], 1), counts=few, attacks=["margin"])
 print(*next(row.metrics for row in audit.attacks if row.name == "margin"), sep="\n")

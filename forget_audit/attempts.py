@@ -37,16 +37,8 @@ def count(folder: Path, request: str, plan: str) -> int:
         PlanError: If what is remembered cannot be read; an unreadable past is not an empty one.
     """
     path = folder / FILE
-    known: dict[str, list[str]] = {}
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text("utf-8"))
-            tried = list(known.get(request, []))
-        except (ValueError, AttributeError, TypeError) as error:
-            message = f"cannot be read ({error}); put it back, or delete it and say so"
-            raise PlanError([Problem(str(path), message)]) from error
-    else:
-        tried = []
+    known = _read(path)
+    tried = known.get(request, [])
     if plan not in tried:
         tried.append(plan)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,3 +46,14 @@ def count(folder: Path, request: str, plan: str) -> int:
         part.write_text(json.dumps({**known, request: tried}, indent=2) + "\n", encoding="utf-8")
         part.replace(path)
     return tried.index(plan) + 1
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        return {str(request): [*map(str, tried)] for request, tried in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        message = f"cannot be read ({error}); put it back, or delete it and say so"
+        raise PlanError([Problem(str(path), message)]) from error

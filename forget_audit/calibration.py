@@ -8,7 +8,9 @@ pool, so intervals over them are a little too narrow; several requests are measu
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -152,12 +154,27 @@ def calibrate(
     with fitting_threads(commission.template()):
         workshop = commission.workshop(progress)
         bench = _prepare(commission, workshop, size)
-        return [*_honest(bench, size), *_left_in(bench, workshop, size), *_bad(bench, size)]
+        with _nothing_to_collect():
+            return [*_honest(bench, size), *_left_in(bench, workshop, size), *_bad(bench, size)]
 
 
 def pool_size(counts: Counts, retrained: int) -> int:
     """Return a pool that leaves every trial a choice of references and is mostly judged."""
     return max(retrained, counts.retrained + counts.identity + 1 + counts.retrained // 2)
+
+
+@contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Keep all that is loaded out of garbage collection for the body.
+
+    statsmodels collects at every correction of p-values, which here means over all of torch.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _prepare(commission: Commission, workshop: Workshop, size: Size) -> Bench:

@@ -36,6 +36,8 @@ class Signal:
         half = float(distributions.t.isf(alpha, self.df)) * self.standard_error
         if half >= margin:
             return 0.0
+        if self.standard_error == 0.0:
+            return 1.0
         quantile = (margin - half) / self.standard_error
         return float(2 * distributions.norm.cdf(quantile) - 1)
 

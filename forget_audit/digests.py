@@ -57,10 +57,16 @@ def merkle_root(leaves: Sequence[bytes]) -> str:
     return root(leaves).hex() if leaves else sha256(b"")
 
 
+ROOMS = ("attacks", "experiments", "methods", "reports")
+
+
 def sources_digest(package: Path) -> str:
     """Return a SHA-256 over the Python sources of the installed package at `package`."""
     digest = hashlib.sha256()
-    for folder in (package, *(package / room for room in ("attacks", "methods", "reports"))):
+    for folder in (
+        package,
+        *(package / room for room in ("attacks", "experiments", "methods", "reports")),
+    ):
         for path in sorted(folder.glob("*.py")):
             digest.update(f"{folder.name}/{path.name}\x1f".encode())
             digest.update(path.read_bytes())

@@ -75,10 +75,10 @@ class Masked(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits, masked."""
-        hidden = torch.zeros(self.model(x[:1]).shape[1], dtype=torch.bool, device=x.device)
-        hidden[self.classes] = True
-        masked: torch.Tensor = self.model(x).masked_fill(hidden, MASKED)
-        return masked
+        logits: torch.Tensor = self.model(x)
+        hidden = torch.zeros_like(logits, dtype=torch.bool)
+        hidden[:, self.classes] = True
+        return logits.masked_fill(hidden, MASKED)
 
 
 def masked_logits(model: nn.Module, case: Case, _rng: np.random.Generator) -> nn.Module:

@@ -18,7 +18,8 @@ from forget_audit.architectures import Architecture, find_builder, import_object
 from forget_audit.contracts import Method
 from forget_audit.data import Request, prepare, read_ids
 from forget_audit.datasets import Dataset
-from forget_audit.errors import CaseError, ForgetAuditError, PlanError, Problem
+from forget_audit.errors import CaseError, PlanError, Problem
+from forget_audit.plan_checks import attempt, method_problems, request_problems
 from forget_audit.profiles import PROFILES
 from forget_audit.sections import (
     OPTIONAL,
@@ -215,61 +216,35 @@ def _names(sections: Mapping[str, Any], folder: Path) -> list[Problem]:
     problems = []
     request, model, battery = sections["request"], sections["model"], sections["battery"]
     if request is not None:
-        problems += _request_problems(request, folder)
+        problems += request_problems(request, folder)
     if model is not None:
         for key in ("original", "unlearned"):
             name = getattr(model, key)
             if name and not (folder / name).is_file():
                 problems.append(Problem(f"model.{key}", f"there is no file {name}"))
-        problems += _attempt("model.architecture", lambda: find_builder(model.architecture))
+        problems += attempt("model.architecture", lambda: find_builder(model.architecture))
         if sections["method"] is None and not model.unlearned:
             problems.append(
                 Problem("model.unlearned", "name the audited model, or a [method] that makes it")
             )
     if sections["method"] is not None:
-        problems += _method_problems(sections["method"])
+        problems += method_problems(sections["method"])
     if sections["training"] is not None and sections["training"].function:
         function = sections["training"].function
-        problems += _attempt("training.function", lambda: import_object(function))
+        problems += attempt("training.function", lambda: import_object(function))
     if battery is not None:
-        if (battery.canary or battery.experiments) and sections["method"] is None:
-            problems.append(
-                Problem("battery", "experiments test a method; name it in a section [method]")
+        if (battery.canary or battery.experiments) and (
+            sections["method"] is None or (model is not None and model.unlearned)
+        ):
+            message = (
+                "experiments test a method; name it in a section [method], not model.unlearned"
             )
+            problems.append(Problem("battery", message))
         if battery.profile not in PROFILES:
             message = registry.unknown("profile", battery.profile, PROFILES)
             problems.append(Problem("battery.profile", message))
         for name in battery.attacks or []:
-            problems += _attempt("battery.attacks", lambda n=name: registry.get_card(n))
-    return problems
-
-
-def _request_problems(request: RequestSection, folder: Path) -> list[Problem]:
-    problems = []
-    given = [key for key in ("forget", "random", "classes") if getattr(request, key)]
-    if len(given) != 1:
-        found = " and ".join(given) or "none"
-        problems.append(
-            Problem("request", f"expected exactly one of forget, random, classes; found {found}")
-        )
-    if (request.scope != "instance") != bool(request.classes) and len(given) == 1:
-        problems.append(
-            Problem("request.scope", f"scope {request.scope!r} does not go with {given[0]!r}")
-        )
-    if request.forget:
-        path = folder / request.forget
-        if path.is_file():
-            problems += _attempt("request.forget", lambda: read_ids(path))
-        else:
-            problems.append(Problem("request.forget", f"there is no file {request.forget}"))
-    return problems
-
-
-def _method_problems(section: MethodSection) -> list[Problem]:
-    problems = _attempt("method.name", lambda: registry.get_method(section.name))
-    if not problems:
-        kind = registry.get_method(section.name)
-        problems = _attempt("method.options", lambda: kind(**section.options))
+            problems += attempt("battery.attacks", partial(registry.get_card, name))
     return problems
 
 
@@ -279,21 +254,13 @@ def _rows(plan: Plan) -> list[Problem]:
         dataset = plan.dataset()
     except CaseError as error:
         return [Problem("data.source", str(error))]
-    problems = _attempt("request", lambda: plan.case(dataset))
+    problems = attempt("request", lambda: plan.case(dataset))
     architecture = plan.architecture(dataset)
-    broken = _attempt("model.options", architecture.build)
+    broken = attempt("model.options", architecture.build)
     if not broken:
         for key in ("original", "unlearned"):
             name = getattr(plan.model, key)
             if name and plan.path(name).is_file():
                 load = partial(load_weights, architecture.build(), plan.path(name))
-                broken += _attempt(f"model.{key}", load)
+                broken += attempt(f"model.{key}", load)
     return problems + broken
-
-
-def _attempt(place: str, action: Any) -> list[Problem]:
-    try:
-        action()
-    except (ForgetAuditError, TypeError, ValueError, OSError) as error:
-        return [Problem(place, str(error))]
-    return []

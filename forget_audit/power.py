@@ -166,7 +166,9 @@ def _outlook(label: str, spread: float, n_eff: float, commission: Commission) ->
         passing={
             f"{100 * share:g} %": _passing(share, known, n_eff, margin, profile) for share in SHARES
         },
-        references=_fewest(range(profile.references, 200), spread, m, commission),
+        references=_fewest(
+            range(profile.exact_references(canary=commission.canary), 200), spread, m, commission
+        ),
         copies=_fewest(range(profile.copies, 33), spread, r, commission, copies=True),
     )
 

@@ -22,6 +22,7 @@ from forget_audit.digests import canonical_json, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.profiles import PROFILES
+from forget_audit.record import case_digest
 from forget_audit.references import shadow_members
 from forget_audit.reports.release import Released, refuse_foreign
 from forget_audit.signing import default_key
@@ -69,8 +70,9 @@ def _numbered(plan: Plan, ordered: Commission) -> Commission:
     """Return the commission with the level that this attempt at the request may spend."""
     section, ids = plan.request, ordered.case.forget.ids.tolist()
     request = attempts.request_key(section.reference, plan.data.source, ids)
-    sections = {name: table for name, table in plan.as_json().items() if name != "report"}
-    attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(sections)))
+    asked = {name: table for name, table in plan.as_json().items() if name != "report"}
+    asked |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
+    attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(plain(asked))))
     profile = PROFILES[plan.battery.profile].at_attempt(attempt)
     return dataclasses.replace(ordered, attempt=attempt, profile=profile)
 

@@ -112,6 +112,8 @@ def models_of(arrays: Arrays) -> Models:
 def _outputs(arrays: Arrays, letter: str) -> Outputs:
     parts = [part for part in "fto" if f"y_{part}" in arrays]
     accuracy = arrays[f"racc_{letter}"].astype(np.float64)
+    if accuracy.ndim != 1 or not np.all((accuracy >= 0) & (accuracy <= 1)):
+        raise VerificationError(f"racc_{letter}: expected rates between 0 and 1")
     logits = {part: arrays[f"logit_{letter}_{part}"].astype(np.float64) for part in parts}
     hits = []
     for part, values in logits.items():
@@ -139,6 +141,8 @@ def _outputs(arrays: Arrays, letter: str) -> Outputs:
 def _canary(arrays: Arrays) -> tuple[int, int] | None:
     if "canary" not in arrays:
         return None
+    if arrays["canary"].shape != (2,) or arrays["canary"].dtype.kind != "i":
+        raise VerificationError("canary: expected two whole numbers")
     guesses, right = (int(value) for value in arrays["canary"])
     if not 0 <= right <= guesses or guesses < 1:
         raise VerificationError(f"canary: {right} right guesses of {guesses} are impossible")
@@ -178,10 +182,11 @@ def recompute(evidence: Json, scores: bytes) -> list[str]:
         again = weighed_json(weigh(models, profile=profile, scope=scope))
     except VerificationError as error:
         return [str(error)]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as error:
         return [f"the scores do not yield a verdict: {type(error).__name__}: {error}"]
     if evidence["battery"].get("profile_digest") != profile.digest():
         differences.append("battery.profile_digest is not that of the profile")
+    differences += _differences("battery.settings", battery.get("settings"), vars(profile))
     if evidence.get("digests", {}).get("scores") != sha256(scores):
         differences.append("digests.scores is not that of scores.npz")
     for key, value in again.items():

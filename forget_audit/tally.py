@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,12 +51,7 @@ def _one_seed(
 ) -> list[Trial]:
     seeded = {**tables, "references": {**tables.get("references", {}), "seed": seed}}
     commission = from_plan(check_plan(seeded, folder))
-    gc.collect()
-    gc.freeze()  # statsmodels collects garbage at each correction, over everything torch loaded
-    try:
-        return calibrate(commission, size)
-    finally:
-        gc.unfreeze()
+    return calibrate(commission, size)
 
 
 def tally(trials: Sequence[Trial]) -> list[Json]:

@@ -91,7 +91,7 @@ class Target:
         order: list[str] = []
         with self._watching(lambda name, _: order.append(name)):
             self._run(rows.x[:1])
-        return tuple(dict.fromkeys(order[1:]))
+        return tuple(dict.fromkeys(order))[1:]
 
     def features(self, rows: Rows, layer: str | None = None) -> Floats:
         """Return the input of a layer for each row, flattened to `(n, width)`, float64.

@@ -60,7 +60,8 @@ def verdict(name: str) -> Weighed:
 
 
 def everywhere(models: Models, change: Change) -> Models:
-    return Models(**{group: change(getattr(models, group)) for group in GROUPS})
+    changes: dict[str, Any] = {group: change(getattr(models, group)) for group in GROUPS}
+    return Models(**changes)
 
 
 def numbers(weighed: Weighed) -> Floats:
@@ -247,14 +248,13 @@ def test_batch_size_does_not_matter(cancer_case: Case, cancer_pool: Pool) -> Non
         "audited": (pool.parent,),
         "identity": (pool.retrained[3], pool.twin),
     }
-    first, second = (
-        Models(
-            **{
-                name: answers([Target(t.model_copy(), batch_size=size) for t in targets], case)
-                for name, targets in groups.items()
-            }
-        )
-        for size in (2048, 7)
-    )
+    found = []
+    for size in (2048, 7):
+        answered: dict[str, Any] = {
+            name: answers([Target(t.model_copy(), batch_size=size) for t in targets], case)
+            for name, targets in groups.items()
+        }
+        found.append(Models(**answered))
+    first, second = found
     whole = weigh(first, profile=STANDARD, scope="instance")
     assert_same(whole, second, tolerance=1e-6)

@@ -448,7 +448,7 @@ def test_bootstrap_of_balanced_accuracy_covers_and_stays_sober() -> None:
         forget, control = rng.normal(1, 1, 60), rng.normal(0, 1, 120)
         low, high = stats.balanced_accuracy_interval(forget, control, 0.5, rng)
         assert low < stats.balanced_accuracy(forget, control, 0.5) < high
-        covered += low <= ndtr(0.5) <= high
+        covered += int(low <= ndtr(0.5) <= high)
     assert covered >= binom.ppf(1e-3, repetitions, 0.93)
     flat = np.ones(5)
     assert stats.balanced_accuracy_interval(flat, -flat, 0.0, np.random.default_rng(0)) == (0, 1)
