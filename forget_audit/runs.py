@@ -118,6 +118,11 @@ class Done:
             "timings": self.timings(),
         }
 
+    def _again(self) -> list[str]:
+        """Say what trying again has cost."""
+        attempt, level = self.audit.evidence["battery"]["attempt"], self.audit.weighed.profile.alpha
+        return [] if attempt == 1 else [f"attempt {attempt} at this request: level {level:g}"]
+
     def lines(self) -> list[str]:
         """Return what a person wants to know."""
         verdict = self.audit.verdict
@@ -129,6 +134,7 @@ class Done:
             f"residual influence {100 * main.difference:.1f} % "
             f"(90 % interval {low:.1f} to {high:.1f} %, margin {100 * (main.margin or 0):.0f} %), "
             f"exact p-value of no difference {verdict.p_value:.3f}",
+            *self._again(),
             *(str(path) for path in self.released.paths if path.suffix in (".html", ".pdf")),
         ]
         if self.released.pdf_missing:

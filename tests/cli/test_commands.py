@@ -14,7 +14,7 @@ from forget_audit.errors import ForgetAuditError
 
 PLAN = """\
 [request]
-reference = "REQ-1"
+reference = "{name}"
 random = {random}
 [data]
 source = "digits"
@@ -66,7 +66,9 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
 
 def write(folder: Path, name: str, *, random: int = 100, model: str = "", method: str = "") -> Path:
     path = folder / name
-    path.write_text(PLAN.format(random=random, model=model, method=method), encoding="utf-8")
+    path.write_text(
+        PLAN.format(name=name, random=random, model=model, method=method), encoding="utf-8"
+    )
     return path
 
 
@@ -338,3 +340,34 @@ def test_demo_ends_with_three_signed_reports(
     assert len(reports) == 6
     assert all(Path(path).stat().st_size > 10_000 for path in reports)
     assert run("demo", "--data", "nothing")[0] == 2
+
+
+def test_calibrate_counts_verdicts_of_known_models(run: Run, tmp_path: Path) -> None:
+    plan = write(tmp_path, "small.toml", random=40, method='[method]\nname = "retrain"')
+    text = plan.read_text(encoding="utf-8").replace("retrained = 19", "retrained = 4")
+    plan.write_text(text, encoding="utf-8")
+    out = tmp_path / "found"
+    sizes = ("--sets", 1, "--retrained", 2, "--bad", 1, "--left-in", 1)
+    code, printed, err = run("calibrate", plan, "--out", out, *sizes, "--json")
+    assert code == 0, err
+    rows = {row["kind"]: row for row in json.loads(printed)}
+    assert rows["true retrain"]["n"] == 2
+    assert {"original", "random labels", "adaptive suppression", "20 % left in"} <= set(rows)
+    for row in rows.values():
+        assert sum(row["counts"].values()) == row["n"]
+        assert row["counts"]["PASS"] == 0, "four references show nothing"
+    assert json.loads((out / "calibration.json").read_text("utf-8")) == list(rows.values())
+    assert "| true retrain | answers | 2 | 0 |" in (out / "calibration.md").read_text("utf-8")
+
+
+def test_a_second_attempt_is_held_to_half_the_level(run: Run, tmp_path: Path) -> None:
+    plan = write(tmp_path, "again.toml", random=40, method='[method]\nname = "retrain"')
+    text = plan.read_text(encoding="utf-8").replace("retrained = 19", "retrained = 4")
+    for method, attempt in (("retrain", 1), ("retrain", 1), ("finetune", 2)):
+        plan.write_text(text.replace('"retrain"', f'"{method}"'), encoding="utf-8")
+        _, printed, _ = run("certify", plan, "--out", tmp_path / "out")
+        assert ("attempt 2 at this request: level 0.025" in printed) == (attempt == 2)
+        evidence = json.loads((tmp_path / "out" / "evidence.json").read_bytes())
+        assert evidence["battery"]["attempt"] == attempt
+        assert evidence["battery"]["settings"]["alpha"] == 0.05 / attempt
+        assert run("verify", tmp_path / "out")[0] == 3
