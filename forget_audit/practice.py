@@ -12,9 +12,11 @@ from forget_audit.pools import CandidateShadow, Pool, Shadow
 from forget_audit.references import Workshop
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
+from forget_audit.training import Index
 from forget_audit.types import Case, Rows
 
 Mask = npt.NDArray[np.bool_]
+GROUP = "candidate shadows"
 
 
 def practise(pool: Pool, workshop: Workshop, method: Method | None, candidates: int) -> Pool:
@@ -64,6 +66,17 @@ def deal_candidates(n: int, count: int, seed: int) -> tuple[list[Mask], list[Mas
     return kept, forgotten
 
 
+def trained_rows(
+    case: Case, candidates: Rows, kept: list[Mask], forgotten: list[Mask]
+) -> tuple[Rows, list[Index]]:
+    """Return all rows, and the positions of those each candidate shadow is trained on."""
+    retained = np.arange(len(case.retain))
+    return Rows.concat(case.retain, candidates), [
+        np.concatenate([retained, len(retained) + np.flatnonzero(k | f)])
+        for k, f in zip(kept, forgotten, strict=True)
+    ]
+
+
 def _after(shadow: Shadow, method: Method, case: Case, seed: int, k: int) -> Shadow:
     """Make a shadow forget as large a share of its members as the request is of the rows."""
     members = np.flatnonzero(shadow.members)
@@ -87,13 +100,7 @@ def _candidate_shadows(
     workshop: Workshop, method: Method, rows: Rows, kept: list[Mask], forgotten: list[Mask]
 ) -> tuple[CandidateShadow, ...]:
     case, seed = workshop.case, workshop.seed
-    everything = Rows.concat(case.retain, rows)
-    retained = np.arange(len(case.retain))
-    subsets = [
-        np.concatenate([retained, len(retained) + np.flatnonzero(k | f)])
-        for k, f in zip(kept, forgotten, strict=True)
-    ]
-    models = workshop.train("candidate shadows", everything, subsets)
+    models = workshop.train(GROUP, *trained_rows(case, rows, kept, forgotten))
     return tuple(
         CandidateShadow(
             before=Target(model),

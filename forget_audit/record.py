@@ -261,7 +261,7 @@ def _retention(commission: Commission) -> list[dict[str, str]]:
     models = "kept in the cache of the audit" if commission.cache else "not kept"
     return [
         {
-            "what": "original and shadow models, of which the originals saw the forgotten rows",
+            "what": "original and shadow models; originals and candidate shadows saw the rows",
             "where": models,
             "until": "deleted by hand, together with the cache",
             "fate": "needed only to repeat the audit without training again",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from forget_audit import attempts, commission, scoretable
+from forget_audit import attempts, commission, practice, scoretable
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.audit import Audit, Display, carry_out
 from forget_audit.commission import Commission, make_subject
@@ -230,6 +230,10 @@ def forecast(plan: Plan, *, device: str = "auto") -> Json:
     }
     if not ordered.unlearned and ordered.original is None:
         groups["parents"] = (case.training, [whole] * counts.copies)
+    if counts.candidate_shadows and ordered.method and case.scope == "instance":
+        rows = practice.choose_candidates(case, ordered.seed)
+        roles = practice.deal_candidates(len(rows), counts.candidate_shadows, ordered.seed)
+        groups[practice.GROUP] = practice.trained_rows(case, rows, *roles)
     trainings = {
         name: {"models": len(subsets), "remembered": workshop.remembered(name, rows, subsets)}
         for name, (rows, subsets) in groups.items()

@@ -371,3 +371,11 @@ def test_a_second_attempt_is_held_to_half_the_level(run: Run, tmp_path: Path) ->
         assert evidence["battery"]["attempt"] == attempt
         assert evidence["battery"]["settings"]["alpha"] == 0.05 / attempt
         assert run("verify", tmp_path / "out")[0] == 3
+
+
+def test_a_forecast_lists_candidate_shadows(run: Run, tmp_path: Path) -> None:
+    plan = write(tmp_path, "shadows.toml", method='[method]\nname = "retrain"')
+    text = plan.read_text(encoding="utf-8")
+    plan.write_text(text.replace("shadows = 4", "shadows = 4\ncandidate_shadows = 6"), "utf-8")
+    trainings = json.loads(run("certify", plan, "--dry-run", "--json")[1])["trainings"]
+    assert trainings["candidate shadows"] == {"models": 6, "remembered": 0}
