@@ -14,7 +14,7 @@ demo:    ## three audits of deletion requests on real people's records
 
 test:    ## every test but the slow ones, with coverage
 	@scripts/setup.sh test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --cov --cov-report=term
 
 check:   ## style, types and who may import whom
 	@scripts/setup.sh test
