@@ -74,6 +74,7 @@ class Ruli:
         ),
         perfect="0.5, in the vulnerable group and among the others.",
         headline="auc",
+        practises=True,
     )
     enough: int = 20
     top: float = 0.25

@@ -63,6 +63,7 @@ class ShadowForgotten:
         ),
         perfect="The value of models retrained without the records; it need not be 0.5.",
         headline="auc",
+        practises=True,
     )
     top: int = 3
     folds: int = 4

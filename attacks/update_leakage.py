@@ -80,6 +80,7 @@ class UpdateLeakage:
             "shows as well."
         ),
         headline="auc",
+        practises=True,
     )
     folds: int = 4
     trees: int = 10

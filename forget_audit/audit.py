@@ -37,8 +37,6 @@ from forget_audit.trials import Labs
 from forget_audit.types import Case, Floats, Json, Progress, Trainer
 from forget_audit.weighing import Group
 
-PRACTISED = frozenset({"shadow_forgotten", "update_leakage", "u_lira", "ruli"})
-
 
 class Display(Protocol):
     """Shows how far an audit is."""
@@ -145,10 +143,10 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
     audited = tuple(Target(model) for model in subject.models)
     pool = record.pool_of(references, subject.parents, subject.twin)
     with shown.stage("attacks", len(registry.cards())) as step, _timed(timings, "attacks"):
-        if commission.attacks is None or PRACTISED & set(commission.attacks):
+        names, access = commission.attacks, commission.access
+        if any(kind.info.practises for kind in registry.chosen_attacks(names)):
             method = None if commission.unlearned else commission.method
             pool = practise(pool, workshop, method, counts.candidate_shadows)
-        names, access = commission.attacks, commission.access
         attacks = run_battery(audited[0], pool, case, seed, names, step, access=access)
         attacks += run_experiments(_labs(commission), case, seed, commission.experiments, step)
     secret = secrets.token_bytes(32)

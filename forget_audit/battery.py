@@ -6,7 +6,8 @@ retrained models and originals get from the very same code.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -59,27 +60,16 @@ def run_battery(
     """
     results = []
     for name, kind in registry.attacks().items():
-        start = time.perf_counter()
         if names is not None and name not in names:
             results.append(_empty(name, "not-run", "the plan does not ask for it", 0.0))
-            progress(1)
-            continue
-        if ACCESS_ORDER.index(kind.info.access) > ACCESS_ORDER.index(access):
+        elif ACCESS_ORDER.index(kind.info.access) > ACCESS_ORDER.index(access):
             reason = f"needs access {kind.info.access!r}, this audit has {access!r}"
             results.append(_empty(name, "not-applicable", reason, 0.0))
-            progress(1)
-            continue
-        try:
-            groups = score_groups(kind(), audited, pool, case, seed)
-            results.append(_result(kind.info, groups, start))
-        except NotApplicable as error:
-            seconds = time.perf_counter() - start
-            results.append(_empty(name, "not-applicable", str(error), seconds))
-        except FAILURES as error:
-            log.exception("attack %s failed", name)
-            seconds = time.perf_counter() - start
-            reason = f"{type(error).__name__}: {error}"
-            results.append(_empty(name, "error", reason, seconds))
+        else:
+            attack = kind()
+            results.append(
+                _tried(attack.info, partial(score_groups, attack, audited, pool, case, seed))
+            )
         progress(1)
     return results
 
@@ -103,7 +93,6 @@ def run_experiments(
     """
     results = []
     for name, kind in registry.experiments().items():
-        start = time.perf_counter()
         if name not in names:
             reason = "it trains models of its own, and the plan does not ask for it"
             results.append(_empty(name, "not-run", reason, 0.0))
@@ -111,33 +100,37 @@ def run_experiments(
             reason = "it tests a method, and the audited model was handed in ready-made"
             results.append(_empty(name, "not-applicable", reason, 0.0))
         else:
-            results.append(_conducted(kind(), labs, case, seed, start))
+            experiment = kind()
+            results.append(_tried(experiment.info, partial(conduct, experiment, labs, case, seed)))
         progress(1)
     return results
 
 
-def _conducted(
-    experiment: Experiment, labs: Labs, case: Case, seed: int, start: float
-) -> AttackResult:
+def conduct(experiment: Experiment, labs: Labs, case: Case, seed: int) -> Groups:
     """Carry out an experiment once by the method, thrice by retraining, and once by nothing."""
-    name = experiment.info.name
 
     def run(lab: Lab, repetition: int) -> Scores:
+        name = experiment.info.name
         return experiment.run(lab, case, generator(seed, "experiment", name, repetition))
 
+    return {
+        "audited": [run(labs.method, 0)],
+        "retrained": [run(labs.retraining, k) for k in range(YARDSTICKS)],
+        "original": [run(labs.nothing, 0)],
+    }
+
+
+def _tried(info: AttackInfo, measure: Callable[[], Groups]) -> AttackResult:
+    """Return the result of what `measure` scores, or the reason why there is none."""
+    start = time.perf_counter()
     try:
-        groups = {
-            "audited": [run(labs.method, 0)],
-            "retrained": [run(labs.retraining, k) for k in range(YARDSTICKS)],
-            "original": [run(labs.nothing, 0)],
-        }
-        return _result(experiment.info, groups, start)
+        return _result(info, measure(), start)
     except NotApplicable as error:
-        return _empty(name, "not-applicable", str(error), time.perf_counter() - start)
+        return _empty(info.name, "not-applicable", str(error), time.perf_counter() - start)
     except FAILURES as error:
-        log.exception("experiment %s failed", name)
+        log.exception("%s failed", info.name)
         reason = f"{type(error).__name__}: {error}"
-        return _empty(name, "error", reason, time.perf_counter() - start)
+        return _empty(info.name, "error", reason, time.perf_counter() - start)
 
 
 def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: int) -> Groups:

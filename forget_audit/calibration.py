@@ -11,7 +11,7 @@ import dataclasses
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from forget_audit.contracts import Method
 from forget_audit.errors import NotApplicable
 from forget_audit.outputs import Outputs
 from forget_audit.policy import weigh
-from forget_audit.references import Counts, Workshop
+from forget_audit.references import Counts, Workshop, prepare_references
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
@@ -103,7 +103,7 @@ class Bench:
     commission: Commission
     retrained: Outputs
     originals: Outputs
-    parents: Sequence[nn.Module] = field(repr=False)
+    parents: Sequence[Target]
 
     def judge(
         self,
@@ -178,15 +178,13 @@ def _nothing_to_collect() -> Iterator[None]:
 
 
 def _prepare(commission: Commission, workshop: Workshop, size: Size) -> Bench:
-    case = commission.case
-    kept, everyone = np.arange(len(case.retain)), np.arange(len(case.training))
-    retrained = workshop.train("retrained", case.retain, [kept] * size.pool)
-    originals = workshop.train("originals", case.training, [everyone] * size.originals)
+    wanted = Counts(retrained=size.pool, originals=size.originals, identity=0, shadows=0)
+    pool = prepare_references(workshop, wanted).pool
     return Bench(
         commission=commission,
-        retrained=answers_of(retrained, commission),
-        originals=answers_of(originals, commission),
-        parents=originals,
+        retrained=answers_of(pool.retrained, commission),
+        originals=answers_of(pool.originals, commission),
+        parents=pool.originals,
     )
 
 
@@ -206,7 +204,8 @@ def _left_in(bench: Bench, workshop: Workshop, size: Size) -> Iterator[Trial]:
         for k in range(size.left_in):
             order = generator(seed, "calibrate", kind, k).permutation(n_f)
             subsets.append(np.concatenate([np.arange(n_r), n_r + order[: round(share * n_f)]]))
-        answers = answers_of(workshop.train(kind, case.training, subsets), bench.commission)
+        models = workshop.train(kind, case.training, subsets)
+        answers = answers_of([Target(model) for model in models], bench.commission)
         for k in range(size.left_in):
             rng = generator(seed, "calibrate", kind, "trial", k)
             yield from bench.judge(kind, answers.take(np.array([k])), rng)
@@ -221,8 +220,8 @@ def _bad(bench: Bench, size: Size) -> Iterator[Trial]:
             original = bench.originals.take(np.array([parent]))
             audited = impostors.ANSWERS[kind](original, rng)
         else:
-            model = _unlearned(kind, bench.parents[parent], case, rng)
-            audited = answers_of([model], bench.commission)
+            model = _unlearned(kind, bench.parents[parent].model_copy(), case, rng)
+            audited = answers_of([Target(model)], bench.commission)
         yield from bench.judge(kind, audited, rng, not_original=parent)
 
 
@@ -247,10 +246,9 @@ def _unlearned(kind: str, parent: nn.Module, case: Case, rng: np.random.Generato
     return model
 
 
-def answers_of(models: Sequence[nn.Module], commission: Commission) -> Outputs:
+def answers_of(targets: Sequence[Target], commission: Commission) -> Outputs:
     """Ask all models about the forget and control rows, and look inside if the request needs it."""
     case = commission.case
-    targets = [Target(model) for model in models]
     inside = case.scope != "instance" and commission.access == "weights"
     return Outputs(
         logits_f=np.stack([target.logits(case.forget) for target in targets]),

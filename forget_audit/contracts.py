@@ -38,6 +38,7 @@ class AttackInfo:
             scored by a fit on the others.
         statistics: Names of the verdict's statistics that rest on it; empty if none.
         scopes: Requests it can be carried out on.
+        practises: Whether it learns from shadows that went through the audited method.
     """
 
     name: str
@@ -52,6 +53,7 @@ class AttackInfo:
     leave_one_out: bool = False
     statistics: tuple[str, ...] = ()
     scopes: frozenset[Scope] = frozenset({"instance", "class", "subclass"})
+    practises: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,10 +63,7 @@ ROOMS = ("attacks", "experiments", "methods", "reports")
 def sources_digest(package: Path) -> str:
     """Return a SHA-256 over the Python sources of the installed package at `package`."""
     digest = hashlib.sha256()
-    for folder in (
-        package,
-        *(package / room for room in ("attacks", "experiments", "methods", "reports")),
-    ):
+    for folder in (package, *(package / room for room in ROOMS)):
         for path in sorted(folder.glob("*.py")):
             digest.update(f"{folder.name}/{path.name}\x1f".encode())
             digest.update(path.read_bytes())

@@ -58,6 +58,12 @@ def attacks() -> Mapping[str, type[Attack]]:
     return MappingProxyType(dict(sorted(_attacks.items())))
 
 
+def chosen_attacks(names: Iterable[str] | None) -> list[type[Attack]]:
+    """Return the attacks called `names`; all if none are given."""
+    found = attacks()
+    return [*found.values()] if names is None else [found[name] for name in names]
+
+
 def experiments() -> Mapping[str, type[Experiment]]:
     """Return all experiments on methods by name, sorted."""
     _load("experiments")

@@ -15,7 +15,8 @@ from forget_audit.calibration import Bench, Size, Trial, answers_of, calibrate
 from forget_audit.commission import Commission, from_plan
 from forget_audit.outputs import Outputs
 from forget_audit.plan import check_plan
-from forget_audit.references import Counts
+from forget_audit.references import Counts, prepare_references
+from forget_audit.targets import Target
 from forget_audit.types import Features, Floats
 
 SIZE = Size(pool=60, originals=9, retrained=30, bad=2, left_in=2, shares=(0.4,))
@@ -33,7 +34,7 @@ class Trained:
     """
 
     bench: Bench
-    models: Sequence[nn.Module]
+    models: Sequence[Target]
     trials: Sequence[Trial] = ()
 
     @property
@@ -111,23 +112,22 @@ def commission_of(
 
 def bench_of(commission: Commission, pool: int, originals: int) -> Trained:
     """Train or recall the models of a request."""
-    case, workshop = commission.case, commission.workshop()
-    retrained = workshop.train("retrained", case.retain, [np.arange(len(case.retain))] * pool)
-    everyone = np.arange(len(case.training))
-    parents = workshop.train("originals", case.training, [everyone] * originals)
+    wanted = Counts(retrained=pool, originals=originals, identity=0, shadows=0)
+    models = prepare_references(commission.workshop(), wanted).pool
     bench = Bench(
         commission=commission,
-        retrained=answers_of(retrained, commission),
-        originals=answers_of(parents, commission),
-        parents=parents,
+        retrained=answers_of(models.retrained, commission),
+        originals=answers_of(models.originals, commission),
+        parents=models.originals,
     )
-    return Trained(bench=bench, models=retrained)
+    return Trained(bench=bench, models=models.retrained)
 
 
 def lookup(trained: Trained, parent: int, logits: Floats) -> Outputs:
     """Return what an original answers that has a table for the forget rows."""
-    model = Lookup(trained.bench.parents[parent], trained.commission.case.forget.x, logits)
-    return answers_of([model.eval()], trained.commission)
+    original = trained.bench.parents[parent].model_copy()
+    model = Lookup(original, trained.commission.case.forget.x, logits)
+    return answers_of([Target(model.eval())], trained.commission)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -184,7 +184,7 @@ def residues(trained: Trained, shares: Sequence[float], count: int) -> list[list
     for share in shares:
         rows = [np.append(np.arange(n_r), n_r + order[: round(share * n_f)]) for order in orders]
         models = commission.workshop().train(f"residue {share}", case.training, rows)
-        answers = answers_of(models, commission)
+        answers = answers_of([Target(model) for model in models], commission)
         groups.append(
             [t for k in range(count) for t in trained.judge("", answers.take(np.array([k])), k)]
         )
@@ -196,4 +196,4 @@ def differing(commission: Commission, group: str, count: int) -> Outputs:
     workshop = dataclasses.replace(commission.workshop(), cache=None)
     retain = commission.case.retain
     models = workshop.train(group, retain, [np.arange(len(retain))] * count)
-    return answers_of(models, commission)
+    return answers_of([Target(model) for model in models], commission)

@@ -189,14 +189,15 @@ def test_c_fake_5_is_invisible_to_attacks_on_the_population(trained: Trained) ->
         found = fit.score(target, generator(3, "score")).scalars["out_of_fold_auc"]
         return np.array([stats.auc(scores[0], scores[1]), found])
 
-    retrained = np.array([values(Target(model)) for model in trained.models[:12]])
+    retrained = np.array([values(target) for target in trained.models[:12]])
     usual = np.array([0.5, retrained[:, 1].mean()])
     limit = 3.3 / math.sqrt(12 * len(case.forget))
     for k in range(3):
         adapted = impostors.adapted(bench.originals.take(np.array([k])), generator(3, k))
-        fake = Lookup(bench.parents[k], case.forget.x, adapted.logits_f[0]).eval()
-        assert np.all(np.abs(values(Target(fake)) - usual) < limit)
-        original = values(Target(bench.parents[k]))
+        parent = bench.parents[k]
+        fake = Target(Lookup(parent.model_copy(), case.forget.x, adapted.logits_f[0]).eval())
+        assert np.all(np.abs(values(fake) - usual) < limit)
+        original = values(parent)
         assert np.all(original > retrained.max(axis=0))
         assert np.all(original - usual > limit)
         (trial,) = trained.judge("fake 5", answers_of([fake], trained.commission), k)
@@ -206,12 +207,12 @@ def test_c_fake_5_is_invisible_to_attacks_on_the_population(trained: Trained) ->
 def test_c_fake_7_an_original_that_answers_with_dropout_fails(trained: Trained) -> None:
     case = trained.commission.case
     for k in range(3):
-        parent = trained.bench.parents[k]
+        parent = trained.bench.parents[k].model_copy()
         assert isinstance(parent, torch.nn.Sequential)
         model = Restless(parent, 0.1, seed=k).eval()
         first, second = (Target(model).logits(case.forget) for _ in range(2))
         assert not np.array_equal(first, second)
-        audited = answers_of([model], trained.commission)
+        audited = answers_of([Target(model)], trained.commission)
         (trial,) = trained.judge("dropout", audited, k, not_original=k)
         assert trial.outcome == "FAIL"
         assert "RESIDUAL" in trial.reasons
@@ -244,8 +245,9 @@ def test_c_fake_1_masks_of_a_class_are_seen_inside_the_model_only(
     class_trained: Trained, kind: str
 ) -> None:
     commission, parent = class_trained.commission, class_trained.bench.parents[0]
-    masked = impostors.MODELS[kind](parent, commission.case, generator(4, kind))
-    assert not np.isin(Target(masked).labels(commission.case.test), commission.case.classes).any()
+    made = impostors.MODELS[kind](parent.model_copy(), commission.case, generator(4, kind))
+    masked = Target(made)
+    assert not np.isin(masked.labels(commission.case.test), commission.case.classes).any()
     audited = answers_of([masked], commission)
     trials = {t.access: t for t in class_trained.judge(kind, audited, 0, not_original=0)}
     assert trials["weights"].outcome == "FAIL"
@@ -387,8 +389,8 @@ def test_g_an_attack_calibrated_on_control_rows_is_refused(trained: Trained) -> 
     """The loss threshold learns from retained rows, and may not score them as control rows."""
     case = trained.commission.case
     attack = registry.get_attack("loss_threshold")()
-    pool = Pool(retrained=tuple(Target(model) for model in trained.models[:2]))
-    audited = Target(trained.bench.parents[0])
+    pool = Pool(retrained=tuple(trained.models[:2]))
+    audited = trained.bench.parents[0]
     assert score_groups(attack, audited, pool, case, 0)["audited"]
     fit = attack.fit(pool, case, generator(5, "fit"))
     scores = fit.score(audited, generator(5, "score"))

@@ -350,8 +350,8 @@ def test_power_of_the_two_one_sided_tests_by_simulation(n_f: int, m: int) -> Non
     rng = np.random.default_rng(n_f + m)
     draws, r = 4000, 39
     for outlook in power.planned(ordered(n_f=n_f, m=m)):
-        reference = rng.normal(0, outlook.spread, (draws, r))
-        audited = rng.normal(0, outlook.spread, (draws, m))
+        reference = rng.normal(0, outlook.spreads["rho_p"], (draws, r))
+        audited = rng.normal(0, outlook.spreads["rho_p"], (draws, m))
         shown = simulated(audited, reference, STANDARD.margins("instance", m)["rho_p"])
         error = 4 * np.sqrt(0.25 / draws)
         assert outlook.pass_probability == pytest.approx(shown, abs=error + 0.05), outlook.label
@@ -419,6 +419,34 @@ def test_more_of_anything_shows_more(key: str) -> None:
         assert smallest == sorted(smallest, reverse=True)
     order = [outlook.pass_probability for outlook in found[0]]
     assert order == sorted(order, reverse=True)
+
+
+def test_a_class_request_is_as_likely_to_pass_as_its_weakest_statistic() -> None:
+    """Only measured: what a probe finds was not surveyed."""
+    commission = ordered(scope="class", access="weights")
+    assert power.planned(commission) == []
+    assert any("use --measure" in line for line in power.lines(power.as_json(commission, [])))
+    rng = np.random.default_rng(4)
+    found = {}
+    for probe in (0.02, 0.2):
+        signals = {
+            name: controls.Signal(
+                effect=np.ones(4),
+                effect_low=0.9,
+                reference=rng.normal(0, spread, 39),
+                standard_error=spread,
+                df=38.0,
+            )
+            for name, spread in (("rho_p", 0.02), ("probe", probe))
+        }
+        known = controls.Control(
+            signals=signals, p_value=0.025, n_eff=40.0, n_statistics=6, identity=()
+        )
+        outlook = power.measured(commission, known)
+        found[probe] = outlook.pass_probability
+        assert set(outlook.spreads) == {"rho_p", "probe"}
+    assert found[0.02] > 0.99
+    assert found[0.2] < 0.5
 
 
 def test_shares_left_in_pass_less_often_the_larger_they_are() -> None:
