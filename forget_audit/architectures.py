@@ -1,6 +1,7 @@
 """Registered architectures, the user's own, and model files that cannot run code."""
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
+from torch.nn import functional
 
 from forget_audit.errors import ModelError
 from forget_audit.registry import unknown
@@ -48,14 +50,17 @@ class Architecture:
         return model
 
 
-def mlp(shape: tuple[int, ...], n_classes: int, hidden: list[int] | None = None) -> nn.Module:
-    """Build a multilayer perceptron with ReLU, two hidden layers of 64 unless told."""
-    width = 1
-    for size in shape:
-        width *= size
+def mlp(
+    shape: tuple[int, ...], n_classes: int, hidden: list[int] | None = None, norm: bool = False
+) -> nn.Module:
+    """Build a multilayer perceptron with ReLU, two hidden layers of 64 unless told.
+
+    `norm` puts batch normalisation before each ReLU.
+    """
+    width = math.prod(shape)
     layers: list[nn.Module] = [nn.Flatten()]
     for size in hidden or [64, 64]:
-        layers += [nn.Linear(width, size), nn.ReLU()]
+        layers += [nn.Linear(width, size), *([nn.BatchNorm1d(size)] if norm else []), nn.ReLU()]
         width = size
     return nn.Sequential(*layers, nn.Linear(width, n_classes))
 
@@ -65,12 +70,7 @@ def cnn(shape: tuple[int, ...], n_classes: int, channels: list[int] | None = Non
 
     Rows are `(height, width)` or `(channels, height, width)`; a flat row must be a square.
     """
-    if len(shape) == 1:
-        side = round(shape[0] ** 0.5)
-        if side * side != shape[0]:
-            raise ModelError(f"cnn needs square images, found rows of {shape[0]} numbers")
-        shape = (1, side, side)
-    depth, height, width = shape if len(shape) == 3 else (1, *shape)
+    depth, height, width = _as_image(shape)
     layers: list[nn.Module] = [nn.Unflatten(1, (depth, height, width))] if depth == 1 else []
     if depth == 1:
         layers.insert(0, nn.Flatten())
@@ -82,13 +82,112 @@ def cnn(shape: tuple[int, ...], n_classes: int, channels: list[int] | None = Non
 
 def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Build softmax regression."""
-    width = 1
-    for size in shape:
-        width *= size
-    return nn.Sequential(nn.Flatten(), nn.Linear(width, n_classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), n_classes))
 
 
-BUILDERS: Mapping[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn, "linear": linear}
+class VisionTransformer(nn.Module):
+    """A small vision transformer: patches, learnt positions, a class token, pre-norm blocks.
+
+    Args:
+        shape: Of an image, `(channels, height, width)`.
+        n_classes: Number of outputs.
+        patch: Side of a patch.
+        width: Of a token.
+        depth: Number of blocks.
+        heads: Of attention.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        n_classes: int,
+        *,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+    ) -> None:
+        super().__init__()
+        channels, height, breadth = shape
+        self.shape = shape
+        self.patches = nn.Conv2d(channels, width, patch, stride=patch)
+        tokens = (height // patch) * (breadth // patch)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, tokens + 1, width))
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, n_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits `(n, n_classes)` of images, given flat or shaped."""
+        patches = self.patches(x.reshape(-1, *self.shape)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(patches), -1, -1), patches], dim=1)
+        logits: torch.Tensor = self.head(self.norm(self.blocks(tokens + self.positions))[:, 0])
+        return logits
+
+
+class Block(nn.Module):
+    """Attention and a perceptron, each after layer normalisation and added to its input.
+
+    Args:
+        width: Of a token.
+        heads: Of attention.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.hidden, self.back = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return tokens `(n, tokens, width)`."""
+        n, tokens, width = x.shape
+        parts = self.queries_keys_values(self.norm1(x)).view(n, tokens, 3, self.heads, -1)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(q, k, v)
+        x = x + self.out(attended.transpose(1, 2).reshape(n, tokens, width))
+        moved: torch.Tensor = self.back(functional.gelu(self.hidden(self.norm2(x))))
+        return x + moved
+
+
+def vit(
+    shape: tuple[int, ...],
+    n_classes: int,
+    patch: int = 2,
+    width: int = 32,
+    depth: int = 2,
+    heads: int = 4,
+) -> nn.Module:
+    """Build a small vision transformer for images `(channels, height, width)` or square rows."""
+    image = _as_image(shape)
+    if image[1] % patch or image[2] % patch or width % heads:
+        raise ModelError(
+            f"vit: expected image sides that are multiples of patch {patch} and a width that is "
+            f"one of heads {heads}, found sides {image[1:]} and width {width}"
+        )
+    return VisionTransformer(image, n_classes, patch=patch, width=width, depth=depth, heads=heads)
+
+
+def _as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) == 3:
+        return shape[0], shape[1], shape[2]
+    if len(shape) == 2:
+        return 1, shape[0], shape[1]
+    side = math.isqrt(shape[0])
+    if side * side != shape[0]:
+        raise ModelError(f"expected square images, found rows of {shape[0]} numbers")
+    return 1, side, side
+
+
+BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "linear": linear,
+    "vit": vit,
+}
 
 
 def find_builder(name: str) -> Callable[..., nn.Module]:

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from forget_audit.errors import LeakageError
 from forget_audit.pools import Pool
-from forget_audit.types import Access, Case, Floats, Guarantee, Ids, Need, Scope, read_only
+from forget_audit.types import (
+    Access,
+    Case,
+    Floats,
+    Guarantee,
+    Head,
+    Ids,
+    Need,
+    Scope,
+    Trainer,
+    read_only,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     from forget_audit.targets import Target
+    from forget_audit.training_log import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +81,14 @@ class MethodInfo:
         scopes: Requests it can serve.
         guarantee: What it promises by construction.
         summary: What it does, in plain words for a non-engineer.
+        heads: Outputs it can serve: `single`, one class a row; `multi`, several labels a row.
+        adapted: Those of the scopes that no publication defines: our extension.
+        presets: Settings by name, such as `paper` or `reference`, its released code.
+        assumptions: What a certified guarantee rests on.
+        reconstructed: What had to be reconstructed because neither full text nor code was
+            available; empty if nothing.
+        cost: What a run costs, in passes over rows and in storage.
+        errata: Numbers of the entries on the page of errata that concern it.
     """
 
     name: str
@@ -79,6 +99,13 @@ class MethodInfo:
     scopes: frozenset[Scope]
     guarantee: Guarantee
     summary: str
+    heads: frozenset[Head] = frozenset({"single"})
+    adapted: frozenset[Scope] = frozenset()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    assumptions: str = ""
+    reconstructed: str = ""
+    cost: str = ""
+    errata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +222,7 @@ class UnlearnReport:
         seconds: Wall time.
         stop_reason: Why it ended.
         notes: Departures and choices of this run.
+        changed: Share of the entries of each parameter and buffer that differ from before.
     """
 
     steps: int
@@ -202,6 +230,7 @@ class UnlearnReport:
     seconds: float
     stop_reason: str
     notes: tuple[str, ...] = ()
+    changed: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,4 +258,22 @@ class Method(Protocol):
         Raises:
             NotApplicable: If the scope is not served or a needed input is missing.
         """
+        ...
+
+
+@runtime_checkable
+class RecipeMethod(Method, Protocol):
+    """A method that can only undo training of its own kind; its card needs `training`."""
+
+    def trainer(self, base: Trainer) -> Trainer:
+        """Return the recipe of the originals, and of the references, made from `base`."""
+        ...
+
+
+@runtime_checkable
+class LogMethod(Method, Protocol):
+    """A method that says what the training log must keep; its card needs `log`."""
+
+    def storage(self) -> Storage:
+        """Return how the update of a step is stored."""
         ...

@@ -81,7 +81,10 @@ def prepare(
     return Case(
         name=dataset.name,
         n_classes=dataset.n_classes,
-        **rows,
+        retain=rows["retain"],
+        forget=rows["forget"],
+        test=rows["test"],
+        auxiliary=rows["auxiliary"],
         scope=request.scope,
         classes=request.classes or request.subclasses,
         others=others,

@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import AccessError, ModelError
-from forget_audit.types import ACCESS_ORDER, Access, Features, Floats, Labels, Rows
+from forget_audit.labels import label_loss
+from forget_audit.types import ACCESS_ORDER, UNKNOWN, Access, Features, Floats, Labels, Rows
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -61,7 +61,7 @@ class Target:
         return self._forward(rows)
 
     def loss_gradients(self, rows: Rows) -> Floats:
-        """Return the gradient of each row's cross-entropy by its features, shaped like them.
+        """Return the gradient of each row's `label_loss` by its features, shaped like them.
 
         Raises:
             AccessError: Below access `gradient`.
@@ -74,7 +74,7 @@ class Target:
                 part = slice(start, start + self._batch_size)
                 x = torch.tensor(rows.x[part], device=device, requires_grad=True)
                 y = torch.tensor(rows.y[part], device=device)
-                loss = functional.cross_entropy(self._model(x), y, reduction="sum")
+                loss = label_loss(self._model(x), y, "none").sum()
                 parts.append(torch.autograd.grad(loss, x)[0].double().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(rows.x.shape)
 
@@ -147,8 +147,11 @@ class Target:
         return weights_digest(self._model)
 
     def accuracy(self, rows: Rows) -> float:
-        """Return the share of `rows` that is classified as labelled."""
-        return float(np.mean(self.labels(rows) == rows.y))
+        """Return the share of `rows` that is classified as labelled, of known labels if several."""
+        if rows.y.ndim == 1:
+            return float(np.mean(self.labels(rows) == rows.y))
+        right = (self._forward(rows) > 0) == (rows.y == 1)
+        return float(np.mean(right[rows.y != UNKNOWN]))
 
     def _require(self, access: Access, what: str) -> None:
         if ACCESS_ORDER.index(self.access) < ACCESS_ORDER.index(access):

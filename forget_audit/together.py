@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
+from forget_audit.labels import label_loss
 from forget_audit.targets import device_of
 from forget_audit.training import Index, Recipe, deal, descend, tensors
 from forget_audit.types import Features, Labels
@@ -61,9 +61,7 @@ def fit_together(
     def loss(index: Index) -> torch.Tensor:
         batch = torch.from_numpy(index).to(device)
         logits = forward(inputs[batch])
-        each = functional.cross_entropy(
-            logits.flatten(0, 1), labels[batch].flatten(), reduction="none"
-        )
+        each = label_loss(logits.flatten(0, 1), labels[batch].flatten(0, 1), "none")
         return each.view(index.shape).mean(dim=1).sum()
 
     for _ in range(recipe.epochs):

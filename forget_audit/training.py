@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
+from forget_audit.labels import label_loss
 from forget_audit.seeds import derive, seeded_torch
 from forget_audit.targets import device_of
 from forget_audit.types import Features, Labels, Rows
 
 Index = npt.NDArray[np.int64]
+Dealer = Callable[[int, int, np.random.Generator], Iterable[Index]]
 SMALL_MODEL = 1_000_000
 
 
@@ -54,19 +55,38 @@ class Recipe:
         return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
 
-def fit(model: nn.Module, x: Features, y: Labels, recipe: Recipe, rng: np.random.Generator) -> None:
-    """Train `model` in place by the recipe with cross-entropy, in training mode."""
+def fit(
+    model: nn.Module,
+    x: Features,
+    y: Labels,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    watch: Callable[[Index], None] | None = None,
+    dealer: Dealer | None = None,
+) -> None:
+    """Train `model` in place by the recipe with `label_loss`, in training mode.
+
+    Args:
+        model: Freshly initialised.
+        x: Features.
+        y: Labels.
+        recipe: How.
+        rng: Seeds dropout by its first draw, then deals the rows.
+        watch: Called after each step with the positions of its rows.
+        dealer: Composes the batches of a pass; `deal` if left out.
+    """
     inputs, labels = tensors(x, y, device_of(model))
     optimizer = recipe.make_optimizer(model.parameters())
     model.train()
 
     def loss(index: Index) -> torch.Tensor:
         batch = torch.from_numpy(index).to(inputs.device)
-        return functional.cross_entropy(model(inputs[batch]), labels[batch])
+        return label_loss(model(inputs[batch]), labels[batch])
 
     with seeded_torch(derive(int(rng.bit_generator.random_raw()), "dropout")):
         for _ in range(recipe.epochs):
-            descend(loss, deal(len(x), recipe.steps_per_epoch, rng), optimizer)
+            batches = (dealer or deal)(len(x), recipe.steps_per_epoch, rng)
+            descend(loss, batches, optimizer, after=watch)
 
 
 def descend(
@@ -75,6 +95,7 @@ def descend(
     optimizer: torch.optim.Optimizer,
     *,
     clip_norm: float | None = None,
+    after: Callable[[Index], None] | None = None,
 ) -> int:
     """Take one optimiser step a batch and return the number of steps.
 
@@ -83,6 +104,7 @@ def descend(
         batches: Positions of the rows of each step.
         optimizer: Steps over the parameters that the loss depends on.
         clip_norm: Largest norm of the gradient over all parameters; unlimited if left out.
+        after: Called after each step with the positions of its rows.
     """
     steps = 0
     for batch in batches:
@@ -93,6 +115,8 @@ def descend(
             nn.utils.clip_grad_norm_(owned, clip_norm)
         optimizer.step()
         steps += 1
+        if after is not None:
+            after(batch)
     return steps
 
 

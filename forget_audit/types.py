@@ -7,8 +7,8 @@ Arrays inside records are read-only.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ from forget_audit.errors import CaseError
 if TYPE_CHECKING:
     from torch import nn
 
+    from forget_audit.training_log import TrainingLog
+
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
@@ -28,15 +30,17 @@ Json = dict[str, Any]
 Progress = Callable[[int], None]
 
 Access = Literal["label", "score", "gradient", "weights"]
-Scope = Literal["instance", "class", "subclass"]
+Scope = Literal["instance", "class", "subclass", "attribute"]
 Outcome = Literal[
     "pass", "fail", "inconclusive", "not-applicable", "not-run", "error", "informative"
 ]
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Need = Literal["forget", "retain", "labels", "recipe"]
+Need = Literal["forget", "retain", "labels", "recipe", "log", "initial", "training", "architecture"]
+Head = Literal["single", "multi"]
 Role = Literal["primary", "secondary", "fidelity", "whitebox"]
 Guarantee = Literal["none", "exact", "certified"]
 
+UNKNOWN = -1  # a label of a label matrix that nobody may learn from
 SMALL_REQUEST = 10  # below it sizes are not stated and no curve of single rows is drawn
 ACCESS_ORDER: tuple[Access, ...] = ("label", "score", "gradient", "weights")
 
@@ -55,11 +59,12 @@ class Rows:
 
     Args:
         x: Features `(n, ...)`, float32.
-        y: Labels `(n,)`, int64.
+        y: Labels, int64: classes `(n,)`, or for heads of several labels a matrix
+            `(n, labels)` of 0, 1 and `UNKNOWN`.
         ids: Distinct ids `(n,)`, text.
 
     Raises:
-        CaseError: If lengths differ or an id occurs twice.
+        CaseError: If lengths differ, an id occurs twice, or a matrix holds other numbers.
     """
 
     x: Features
@@ -78,6 +83,11 @@ class Rows:
         for name, dtype in (("x", np.float32), ("y", np.int64), ("ids", np.str_)):
             array = np.asarray(getattr(self, name), dtype=dtype)
             object.__setattr__(self, name, read_only(array))
+        if self.y.ndim > 2 or (self.y.ndim == 2 and not np.isin(self.y, (UNKNOWN, 0, 1)).all()):
+            raise CaseError(
+                "expected classes (n,) or a label matrix (n, labels) of 0, 1 and -1 for unknown, "
+                f"found shape {self.y.shape} with values {np.unique(self.y)[:5].tolist()}"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,23 +133,31 @@ class Trainer(Protocol):
 class Case:
     """A deletion request on real rows: who is forgotten, who stays, who was never seen.
 
-    The four roles are disjoint by id and by content. A case never holds a model.
+    The four roles are disjoint by id and by content. A case never holds a model. In an
+    attribute request all rows stay and one column of their label matrix is forgotten: `forget`
+    then holds the training rows with all labels, and `retain` the same rows with that column
+    `UNKNOWN`.
 
     Args:
         name: Data set.
-        n_classes: Number of classes.
+        n_classes: Number of outputs: classes, or labels of a label matrix.
         retain: Rows the model keeps.
         forget: Rows to forget.
         test: Rows never trained on, drawn like the forget rows; the control group.
         auxiliary: Further rows never trained on, for fitting attacks; may be empty.
-        scope: `instance` or `class`.
+        scope: `instance`, `class`, `subclass` or `attribute`.
         classes: The forgotten classes of a class request.
         others: Class requests only: never-trained rows of the other classes.
         sensitive: A column whose inference is tried, if there is one.
         trainer: The recipe, for methods and attacks that need it.
+        attribute: Attribute requests only: the forgotten column of the label matrix.
+        log: What was recorded while the original was trained, for methods that need it.
+        multi_label: Whether rows carry a matrix of labels instead of one class; follows from
+            the rows.
 
     Raises:
-        CaseError: If roles overlap or a needed role is empty.
+        CaseError: If roles overlap, a needed role is empty, or an attribute request does not
+            name a column.
     """
 
     name: str
@@ -153,11 +171,18 @@ class Case:
     others: Rows | None = None
     sensitive: Sensitive | None = None
     trainer: Trainer | None = None
+    attribute: int | None = None
+    log: TrainingLog | None = None
+    multi_label: bool = field(init=False)
 
     def __post_init__(self) -> None:
         roles = self.roles()
+        object.__setattr__(self, "multi_label", self.forget.y.ndim == 2)
+        if self.scope == "attribute":
+            self._check_attribute()
+            del roles["retain"]
         for name in ("retain", "forget", "test"):
-            if not len(roles[name]):
+            if not len(getattr(self, name)):
                 raise CaseError(f"the {name} rows must not be empty")
         keys = {name: set(rows.ids.tolist()) for name, rows in roles.items()}
         contents = {name: {_content(x) for x in rows.x} for name, rows in roles.items()}
@@ -177,7 +202,21 @@ class Case:
                         "different ids; drop the duplicates, or forget all of them"
                     )
 
-    def roles(self) -> Mapping[str, Rows]:
+    def _check_attribute(self) -> None:
+        kept, every, column = self.retain.y, self.forget.y, self.attribute
+        if every.ndim == 2 and column is not None and 0 <= column < every.shape[1]:
+            others = np.arange(every.shape[1]) != column
+            same = np.array_equal(self.retain.ids, self.forget.ids)
+            same = same and np.array_equal(kept[:, others], every[:, others])
+            if same and np.all(kept[:, column] == UNKNOWN):
+                return
+        raise CaseError(
+            "an attribute request forgets one column of a label matrix and keeps the rows; build "
+            f"it with labels.without_attribute; found attribute {column} and labels of shapes "
+            f"{every.shape} (forget) and {kept.shape} (retain)"
+        )
+
+    def roles(self) -> dict[str, Rows]:
         """Return the rows by role, without roles that were not given."""
         roles = {
             "retain": self.retain,
@@ -190,6 +229,8 @@ class Case:
     @property
     def training(self) -> Rows:
         """The rows the original model was trained on: retain and forget rows."""
+        if self.scope == "attribute":
+            return self.forget
         return Rows.concat(self.retain, self.forget)
 
     @property

@@ -6,28 +6,47 @@ Fields are checked here too, so that every method refuses a wrong value in the s
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.hooks import RemovableHandle
 
 from forget_audit.contracts import MethodInfo, Unlearned, UnlearnReport
-from forget_audit.errors import ModelError, NotApplicable
+from forget_audit.errors import ModelError, NotApplicable, UnknownName
+from forget_audit.registry import unknown
 from forget_audit.seeds import derive, draw_seed, seeded_torch
-from forget_audit.training import Index, Recipe, deal, descend
+from forget_audit.training import Index, Recipe, deal, descend, rows_tensors
 from forget_audit.types import Case
 
 Norms = Literal["train", "eval", "frozen"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 
 
+class Presets:
+    """Gives a method its named settings, from its card."""
+
+    info: ClassVar[MethodInfo]
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return the method with the settings that its card names so.
+
+        Raises:
+            UnknownName: If there is no such preset.
+        """
+        if name not in cls.info.presets:
+            raise UnknownName(unknown("preset", name, cls.info.presets))
+        return cls(**cls.info.presets[name])
+
+
 @dataclass(frozen=True, kw_only=True)
-class Stepping:
+class Stepping(Presets):
     """The fields of every method that takes optimiser steps.
 
     Args:
@@ -85,26 +104,39 @@ class Course:
         rng: Seeds dropout; one draw.
         norms: Modes of the batch-norm layers that will be used; if one of them is `frozen`,
             their scale and shift are left out of the parameters.
+        only: Names of the parameters that may change; all if left out. Batch-norm layers with
+            none of them keep their statistics too.
 
     Raises:
         ModelError: If nothing is left to change.
     """
 
     def __init__(
-        self, model: nn.Module, rng: np.random.Generator, norms: Sequence[Norms] = ()
+        self,
+        model: nn.Module,
+        rng: np.random.Generator,
+        norms: Sequence[Norms] = (),
+        *,
+        only: Collection[str] | None = None,
     ) -> None:
         self._started = time.perf_counter()
         self._seed = draw_seed(rng)
         self._passes = 0
+        self._given = model
         self.model = copy.deepcopy(model)
+        self._only = only
+        self._held: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._hooks: list[RemovableHandle] = []
         self._norms = " then ".join(dict.fromkeys(norms))
         self.steps = 0
         self.rows_touched = 0
         fixed = {id(p) for layer in _norm_layers(self.model) for p in layer.parameters()}
         self.parameters = [
             p
-            for p in self.model.parameters()
-            if p.requires_grad and not ("frozen" in norms and id(p) in fixed)
+            for name, p in self.model.named_parameters()
+            if p.requires_grad
+            and (only is None or name in only)
+            and not ("frozen" in norms and id(p) in fixed)
         ]
         if not self.parameters:
             raise ModelError(
@@ -120,11 +152,69 @@ class Course:
         *,
         norms: Norms,
         clip_norm: float | None = None,
+        after: Callable[[Index], None] | None = None,
     ) -> None:
-        """Take one step a batch in training mode, with batch-norm layers as `norms` says."""
+        """Take one step a batch in training mode, with batch-norm layers as `norms` says.
+
+        Args:
+            loss: Scalar loss of the rows at the given positions.
+            batches: Positions of the rows of each step.
+            optimizer: Over `parameters`.
+            norms: Mode of the batch-norm layers.
+            clip_norm: Largest norm of the gradient; unlimited if left out.
+            after: Called after each step, once held entries are back in place.
+        """
         self._passes += 1
+
+        def settle(batch: Index) -> None:
+            self._put_back()
+            if after is not None:
+                after(batch)
+
         with training(self.model, norms), seeded_torch(derive(self._seed, self._passes)):
-            self.steps += descend(loss, self._counted(batches), optimizer, clip_norm=clip_norm)
+            for layer in _norm_layers(self.model):
+                if not self._may_move(layer):
+                    layer.eval()
+            self.steps += descend(
+                loss, self._counted(batches), optimizer, clip_norm=clip_norm, after=settle
+            )
+
+    def hold(self, free: Mapping[str, torch.Tensor]) -> None:
+        """Let steps change only the entries of parameters where `free` is true.
+
+        The others get no gradient, and are put back after each step, so that neither momentum
+        nor weight decay moves them. A new call replaces the last one.
+
+        Args:
+            free: Masks by parameter name, shaped like the parameters; parameters without a mask
+                are free.
+        """
+        self._release()
+        weights = dict(self.model.named_parameters())
+        for name, mask in free.items():
+            kept = weights[name].detach().clone()
+            self._held[name] = (mask, kept)
+            factor = mask.to(kept.dtype)
+            self._hooks.append(weights[name].register_hook(factor.mul))  # type: ignore[no-untyped-call]
+
+    def _put_back(self) -> None:
+        with torch.no_grad():
+            weights = dict(self.model.named_parameters())
+            for name, (mask, kept) in self._held.items():
+                weights[name].copy_(torch.where(mask, weights[name], kept))
+
+    def _release(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self._held.clear()
+
+    def _may_move(self, layer: nn.Module) -> bool:
+        if self._only is None:
+            return True
+        prefix = next(name for name, module in self.model.named_modules() if module is layer)
+        own = [f"{prefix}.{name}" if prefix else name for name, _ in layer.named_parameters()]
+        return any(name in self._only for name in own)
 
     def finish(self, stop_reason: str, *notes: str) -> Unlearned:
         """Return the copy in evaluation mode, without gradients, and the report.
@@ -132,6 +222,7 @@ class Course:
         Raises:
             ModelError: If a weight is not finite.
         """
+        self._release()
         self.model.eval()
         self.model.zero_grad(set_to_none=True)
         for name, tensor in self.model.state_dict().items():
@@ -148,6 +239,7 @@ class Course:
             seconds=time.perf_counter() - self._started,
             stop_reason=stop_reason,
             notes=notes,
+            changed=changed(self._given, self.model),
         )
         return Unlearned(model=self.model, report=report)
 
@@ -157,16 +249,42 @@ class Course:
             yield batch
 
 
+def changed(before: nn.Module, after: nn.Module) -> dict[str, float]:
+    """Return the share of entries that differ, by parameter and buffer."""
+    old = before.state_dict()
+    return {
+        name: float((tensor != old[name].to(tensor.device)).double().mean())
+        for name, tensor in after.state_dict().items()
+        if name in old and tensor.shape == old[name].shape and tensor.numel()
+    }
+
+
 def refuse_unserved(info: MethodInfo, case: Case) -> None:
-    """Check the scope of `case` against the card of a method.
+    """Check scope, labels and record of `case` against the card of a method.
 
     Raises:
-        NotApplicable: If the method does not serve it.
+        NotApplicable: If the method does not serve it, or the case lacks what it needs.
     """
     if case.scope not in info.scopes:
         raise NotApplicable(
             f"{info.name} serves {' and '.join(sorted(info.scopes))} requests, "
             f"found a {case.scope} request; choose another method"
+        )
+    if ("multi" if case.multi_label else "single") not in info.heads:
+        found = "a matrix of labels" if case.multi_label else "one class a row"
+        raise NotApplicable(
+            f"{info.name} serves {' and '.join(sorted(info.heads))}-label models, "
+            f"found {found}; choose another method"
+        )
+    if info.needs & {"log", "initial"} and case.log is None:
+        raise NotApplicable(
+            f"{info.name} needs a record of the original's training, found case.log empty; "
+            "train the original with forget_audit.training_log.record"
+        )
+    if "recipe" in info.needs and case.trainer is None:
+        raise NotApplicable(
+            f"{info.name} needs the training recipe, found case.trainer empty; "
+            "give the case a trainer (x, y, seed) -> model"
         )
 
 
@@ -177,6 +295,16 @@ def n_steps(n: int, batch_size: int, least: int) -> int:
     leads to steps of one row, on which batch norm cannot be trained.
     """
     return max(math.ceil(n / batch_size), min(least, n // 2))
+
+
+def forget_then_retain(case: Case, model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features and labels of the forget rows and then the retained ones, as tensors.
+
+    In an attribute request these are the same rows twice, with different labels.
+    """
+    pairs = [rows_tensors(rows, model) for rows in (case.forget, case.retain)]
+    x, y = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return x, y
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from typing import ClassVar, get_args
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from forget_audit.contracts import MethodInfo, Unlearned
+from forget_audit.labels import label_loss
 from forget_audit.methods._steps import (
     Course,
     Norms,
@@ -67,7 +67,9 @@ class Finetune(Stepping):
         card="M03",
         paper="arXiv:1911.04933",
         needs=frozenset({"retain", "labels"}),
-        scopes=frozenset({"instance", "class", "subclass"}),
+        scopes=frozenset({"instance", "class", "subclass", "attribute"}),
+        heads=frozenset({"single", "multi"}),
+        adapted=frozenset({"attribute"}),
         guarantee="none",
         summary="Trains on with the remaining rows and hopes that the others fade.",
     )
@@ -88,7 +90,7 @@ class Finetune(Stepping):
         optimizer = self.make_optimizer(course)
 
         def loss(index: Index) -> torch.Tensor:
-            return functional.cross_entropy(course.model(x[index]), y[index])
+            return label_loss(course.model(x[index]), y[index])
 
         for _ in range(self.epochs):
             course.run(loss, self.batches(len(x), rng), optimizer, norms=self.norms)

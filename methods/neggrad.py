@@ -9,9 +9,9 @@ from typing import ClassVar, get_args
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from forget_audit.contracts import MethodInfo, Unlearned
+from forget_audit.labels import label_loss, to_forget
 from forget_audit.methods._steps import (
     Course,
     Norms,
@@ -80,7 +80,9 @@ class NegGrad(Stepping):
         card="M06",
         paper="arXiv:1911.04933",
         needs=frozenset({"forget", "labels"}),
-        scopes=frozenset({"instance", "class", "subclass"}),
+        scopes=frozenset({"instance", "class", "subclass", "attribute"}),
+        heads=frozenset({"single", "multi"}),
+        adapted=frozenset({"attribute"}),
         guarantee="none",
         summary="Trains backwards on the rows to forget until the model is lost on them.",
     )
@@ -108,15 +110,17 @@ class NegGrad(Stepping):
         x, y = rows_tensors(case.forget, model)
         optimizer = self.make_optimizer(course)
         ceiling = math.inf if self.bound is None else self.bound
-        chance = math.log(case.n_classes)
+        n_outcomes = 2 if case.multi_label else case.n_classes
+        chance = math.log(n_outcomes)
+        y = to_forget(case, y)
 
         def loss(index: Index) -> torch.Tensor:
-            each = functional.cross_entropy(course.model(x[index]), y[index], reduction="none")
+            each = label_loss(course.model(x[index]), y[index], "none")
             return -each.clamp(max=ceiling).mean()
 
         def below_chance(_: Index) -> bool:
             with evaluating(course.model), torch.no_grad():
-                return float(functional.cross_entropy(course.model(x), y)) < chance
+                return float(label_loss(course.model(x), y)) < chance
 
         batches: Iterator[Index] = (
             b for _ in range(self.epochs) for b in self.batches(len(x), rng)
@@ -125,5 +129,5 @@ class NegGrad(Stepping):
             batches = takewhile(below_chance, batches)
         course.run(loss, batches, optimizer, norms=self.norms, clip_norm=self.clip_norm)
         if course.steps < self.epochs * n_steps(len(x), self.batch_size, self.least_steps):
-            return course.finish(f"forget loss reached log({case.n_classes})")
+            return course.finish(f"forget loss reached log({n_outcomes})")
         return course.finish(f"all {self.epochs} epochs done")

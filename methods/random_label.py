@@ -6,15 +6,16 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from forget_audit.contracts import MethodInfo, Unlearned
-from forget_audit.errors import NotApplicable
+from forget_audit.labels import label_loss
+from forget_audit.methods._relabel import random_labels
 from forget_audit.methods._steps import (
     Course,
     Norms,
     Stepping,
     flag,
+    forget_then_retain,
     one_of,
     refuse_unserved,
     whole,
@@ -22,7 +23,7 @@ from forget_audit.methods._steps import (
 )
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
-from forget_audit.types import Case, Labels, Rows
+from forget_audit.types import Case, Labels
 
 Policy = Literal["forget_only", "sequential", "mixed"]
 
@@ -49,7 +50,7 @@ class RandomLabel(Stepping):
             over the forget rows, then one over the retained ones) or `mixed` (one shuffled
             pass over both).
         forget_batch_size: Most rows in a step on forget rows alone.
-        exclude_true: Whether a row's own label is never drawn for it.
+        exclude_true: Whether a row's own class is never drawn for it.
         exclude_classes: Classes that are never drawn; by default the forgotten classes of a
             class request, none of an instance request.
         per_epoch: Whether labels are drawn anew in each epoch, or once.
@@ -72,9 +73,11 @@ class RandomLabel(Stepping):
         Public code draws from all classes, the true one included (`exclude_true=False,
         exclude_classes=()` gives that), in batches of 256; smaller forget batches suit small
         requests. Batch norm in forget passes is in evaluation mode, elsewhere it follows the
-        release. Verification: the steps of all three policies equal the closed form on softmax
-        regression; the policies follow descriptions of OPTML-Group/Unlearn-Saliency, whose code
-        was not compared; published figures not reproduced.
+        release. Labels of a matrix are drawn with their own prevalence and may come out as they
+        were: the opposite label would tell as much (our adaptation). Verification: the steps of
+        all three policies equal the closed form on softmax regression; the policies follow
+        descriptions of OPTML-Group/Unlearn-Saliency, whose code was not compared; published
+        figures not reproduced.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -83,7 +86,9 @@ class RandomLabel(Stepping):
         card="M08",
         paper="arXiv:1911.04933",
         needs=frozenset({"forget", "retain", "labels"}),
-        scopes=frozenset({"instance", "class", "subclass"}),
+        scopes=frozenset({"instance", "class", "subclass", "attribute"}),
+        heads=frozenset({"single", "multi"}),
+        adapted=frozenset({"attribute"}),
         guarantee="none",
         summary="Teaches the model wrong answers for the rows to forget, right ones for the rest.",
     )
@@ -114,20 +119,20 @@ class RandomLabel(Stepping):
         refuse_unserved(self.info, case)
         forget_pass = (0, len(case.forget), self.forget_batch_size, self.forget_norms)
         if self.policy == "forget_only":
-            rows, passes = case.forget, [forget_pass]
+            x, y = rows_tensors(case.forget, model)
+            passes = [forget_pass]
         else:
-            rows = Rows.concat(case.forget, case.retain)
+            x, y = forget_then_retain(case, model)
             if self.policy == "sequential":
-                retain_pass = (len(case.forget), len(rows), self.batch_size, self.retain_norms)
+                retain_pass = (len(case.forget), len(x), self.batch_size, self.retain_norms)
                 passes = [forget_pass, retain_pass]
             else:
-                passes = [(0, len(rows), self.batch_size, self.retain_norms)]
+                passes = [(0, len(x), self.batch_size, self.retain_norms)]
         course = Course(model, rng, [norms for *_, norms in passes])
-        x, y = rows_tensors(rows, model)
         optimizer = self.make_optimizer(course)
 
         def loss(index: Index) -> torch.Tensor:
-            return functional.cross_entropy(course.model(x[index]), y[index])
+            return label_loss(course.model(x[index]), y[index])
 
         for epoch in range(self.epochs):
             if self.per_epoch or epoch == 0:
@@ -138,17 +143,7 @@ class RandomLabel(Stepping):
         return course.finish(f"all {self.epochs} epochs done")
 
     def draw(self, case: Case, rng: np.random.Generator) -> Labels:
-        """Return a random label for each forget row, uniform over the classes allowed for it."""
-        n = len(case.forget)
-        excluded = case.classes if self.exclude_classes is None else self.exclude_classes
-        allowed = np.ones((n, case.n_classes), dtype=bool)
-        allowed[:, [c for c in excluded if c < case.n_classes]] = False
-        if self.exclude_true:
-            allowed[np.arange(n), case.forget.y] = False
-        if not allowed.any(axis=1).all():
-            raise NotApplicable(
-                f"expected a class to draw for each forget row, found none of {case.n_classes} "
-                "left for some; exclude fewer classes"
-            )
-        tickets = np.where(allowed, rng.random(allowed.shape), -1.0)
-        return np.asarray(np.argmax(tickets, axis=1), dtype=np.int64)
+        """Return a random label for each forget row, see `random_labels`."""
+        return random_labels(
+            case, rng, exclude_true=self.exclude_true, exclude_classes=self.exclude_classes
+        )

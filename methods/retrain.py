@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned, UnlearnReport
-from forget_audit.errors import ModelError, NotApplicable
+from forget_audit.errors import ModelError
 from forget_audit.methods._steps import refuse_unserved
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed
@@ -49,7 +49,8 @@ class Retrain:
         card="M01",
         paper="arXiv:1912.03817",
         needs=frozenset({"retain", "labels", "recipe"}),
-        scopes=frozenset({"instance", "class", "subclass"}),
+        scopes=frozenset({"instance", "class", "subclass", "attribute"}),
+        heads=frozenset({"single", "multi"}),
         guarantee="exact",
         summary="Throws the model away and trains a new one without the rows to forget.",
     )
@@ -59,11 +60,7 @@ class Retrain:
         refuse_unserved(self.info, case)
         started = time.perf_counter()
         trainer, retain, seed = case.trainer, case.retain, draw_seed(rng)
-        if trainer is None:
-            raise NotApplicable(
-                "retrain needs the training recipe, found case.trainer empty; "
-                "give the case a trainer (x, y, seed) -> model"
-            )
+        assert trainer is not None
         retrained = trainer(retain.x, retain.y, seed).eval()
         if retrained is model:
             raise ModelError(

@@ -1,39 +1,35 @@
 """Selective synaptic dampening: shrink the weights that matter to the forget rows alone."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned
-from forget_audit.errors import UnknownName
+from forget_audit.labels import label_loss, to_forget
 from forget_audit.methods._importance import Tensors, batch_importance, sample_importance
-from forget_audit.methods._steps import Course, number, one_of, refuse_unserved, whole
-from forget_audit.registry import method, unknown
+from forget_audit.methods._steps import Course, Presets, number, one_of, refuse_unserved, whole
+from forget_audit.registry import method
 from forget_audit.targets import evaluating
 from forget_audit.types import Case
 
 Importance = Literal["sample", "batch"]
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "resnet18": {"alpha": 10.0, "lam": 1.0},
-        "vit": {"alpha": 5.0, "lam": 1.0},
-        "vit-random": {"alpha": 3.5, "lam": 1.0},
-        "faces": {"alpha": 50.0, "lam": 0.1},
-        "full-class": {"alpha": 1.0, "lam": 1.0},
-    }
-)
+PRESETS = {
+    "resnet18": {"alpha": 10.0, "lam": 1.0},
+    "vit": {"alpha": 5.0, "lam": 1.0},
+    "vit-random": {"alpha": 3.5, "lam": 1.0},
+    "faces": {"alpha": 50.0, "lam": 0.1},
+    "full-class": {"alpha": 1.0, "lam": 1.0},
+}
 
 
 @method
 @dataclass(frozen=True, kw_only=True)
-class Ssd:
+class Ssd(Presets):
     """Shrink the weights that matter far more to the forget rows than to all rows.
 
     The importance of a weight is the mean squared gradient of the cross-entropy. A weight whose
@@ -79,8 +75,12 @@ class Ssd:
         card="M30",
         paper="arXiv:2308.07707",
         needs=frozenset({"forget", "retain", "labels"}),
-        scopes=frozenset({"instance", "class", "subclass"}),
+        scopes=frozenset({"instance", "class", "subclass", "attribute"}),
+        heads=frozenset({"single", "multi"}),
+        adapted=frozenset({"attribute"}),
         guarantee="none",
+        presets=PRESETS,
+        cost="a gradient of each row, and of each forget row once more",
         summary="Finds the weights that serve the rows to forget more than the rest, "
         "and shrinks them.",
     )
@@ -96,29 +96,22 @@ class Ssd:
         one_of("importance", self.importance, get_args(Importance))
         whole("batch_size", self.batch_size, at_least=1)
 
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Return the settings published for an architecture or a driver.
-
-        Raises:
-            UnknownName: If there is no such preset.
-        """
-        if name not in PRESETS:
-            raise UnknownName(unknown("preset", name, PRESETS))
-        return cls(**PRESETS[name])
-
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
         """Return a copy with the selected weights dampened."""
         refuse_unserved(self.info, case)
         course = Course(model, rng)
         every, forget = case.training, case.forget
+
+        def gone(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return label_loss(logits, to_forget(case, y))
+
         with evaluating(course.model):
             if self.importance == "sample":
                 of_all = sample_importance(course.model, every)
-                of_forget = sample_importance(course.model, forget)
+                of_forget = sample_importance(course.model, forget, gone)
             else:
                 of_all = batch_importance(course.model, every, self.batch_size, rng)
-                of_forget = batch_importance(course.model, forget, self.batch_size, rng)
+                of_forget = batch_importance(course.model, forget, self.batch_size, rng, gone)
         course.rows_touched = len(every) + len(forget)
         alpha = self.alpha
         if alpha is None:

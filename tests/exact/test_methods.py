@@ -16,13 +16,15 @@ from torch.nn import functional
 from forget_audit.architectures import Architecture
 from forget_audit.contracts import Method
 from forget_audit.errors import ModelError, NotApplicable, UnknownName
-from forget_audit.methods import _importance, _steps, scrub
+from forget_audit.methods import _importance, _steps
 from forget_audit.methods._importance import batch_importance, sample_importance
+from forget_audit.methods._teaching import answers as answers_of
+from forget_audit.methods._teaching import distillation
 from forget_audit.methods.finetune import Finetune
 from forget_audit.methods.neggrad import NegGrad
 from forget_audit.methods.random_label import RandomLabel
 from forget_audit.methods.retrain import Retrain
-from forget_audit.methods.scrub import Scrub, distillation
+from forget_audit.methods.scrub import Scrub
 from forget_audit.methods.ssd import Ssd, adaptive_alpha, dampen
 from forget_audit.seeds import draw_seed, seeded_torch
 from forget_audit.targets import Target, weights_digest
@@ -614,7 +616,7 @@ def test_max_pass_precedes_min_pass(tumours: Case, monkeypatch: pytest.MonkeyPat
 
 def test_teacher_answers_without_dropout(tumours: Case) -> None:
     model = build(normed, tumours).train()
-    answers = scrub._answers(model, tumours.forget)
+    answers = answers_of(model, tumours.forget)
     assert all(module.training for module in model.modules())
     x, _ = rows_tensors(tumours.forget, model)
     assert torch.equal(answers, model.eval()(x))
@@ -629,7 +631,7 @@ def test_scrub_presets() -> None:
         "mia": ("sgd", 0.5, 1, 4, 3, 5, (3, 5, 9), 5e-4, 32, 16),
         "vgg": ("sgd", 0.01, 0.99, 4, 2, 10, (3, 6, 9), 5e-4, 64, 32),
     }
-    assert set(table) == set(scrub.PRESETS)
+    assert set(table) == set(Scrub.info.presets)
     for name, row in table.items():
         s = Scrub.preset(name)
         assert row == (
