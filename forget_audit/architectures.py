@@ -147,8 +147,8 @@ class Block(nn.Module):
         n, tokens, width = x.shape
         parts = self.queries_keys_values(self.norm1(x)).view(n, tokens, 3, self.heads, -1)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(attended.transpose(1, 2).reshape(n, tokens, width))
+        weights = (q @ k.transpose(2, 3) / math.sqrt(width // self.heads)).softmax(dim=3)
+        x = x + self.out((weights @ v).transpose(1, 2).reshape(n, tokens, width))
         moved: torch.Tensor = self.back(functional.gelu(self.hidden(self.norm2(x))))
         return x + moved
 

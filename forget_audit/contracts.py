@@ -89,6 +89,7 @@ class MethodInfo:
             available; empty if nothing.
         cost: What a run costs, in passes over rows and in storage.
         errata: Numbers of the entries on the page of errata that concern it.
+        floor: Least share of the retained accuracy that it keeps on a small problem.
     """
 
     name: str
@@ -106,6 +107,7 @@ class MethodInfo:
     reconstructed: str = ""
     cost: str = ""
     errata: tuple[str, ...] = ()
+    floor: float = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,9 +211,8 @@ class Case:
             if same and np.all(kept[:, column] == UNKNOWN):
                 return
         raise CaseError(
-            "an attribute request forgets one column of a label matrix and keeps the rows; build "
-            f"it with labels.without_attribute; found attribute {column} and labels of shapes "
-            f"{every.shape} (forget) and {kept.shape} (retain)"
+            "an attribute request keeps all rows but one column of their label matrix, see "
+            f"labels.without_attribute; found column {column}, shapes {every.shape}, {kept.shape}"
         )
 
     def roles(self) -> dict[str, Rows]:

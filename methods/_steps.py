@@ -1,7 +1,4 @@
-"""What stepping methods share: a private copy, layer modes, counted steps, the report.
-
-Fields are checked here too, so that every method refuses a wrong value in the same words.
-"""
+"""What stepping methods share: a private copy, layer modes, counted steps, the report."""
 
 import copy
 import math
@@ -9,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,32 +14,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 
-from forget_audit.contracts import MethodInfo, Unlearned, UnlearnReport
-from forget_audit.errors import ModelError, NotApplicable, UnknownName
-from forget_audit.registry import unknown
+from forget_audit.contracts import Unlearned, UnlearnReport
+from forget_audit.errors import ModelError
+from forget_audit.methods._settings import Presets, number, one_of, whole
 from forget_audit.seeds import derive, draw_seed, seeded_torch
 from forget_audit.training import Index, Recipe, deal, descend, rows_tensors
 from forget_audit.types import Case
 
 Norms = Literal["train", "eval", "frozen"]
 Optimizer = Literal["adam", "adamw", "sgd"]
-
-
-class Presets:
-    """Gives a method its named settings, from its card."""
-
-    info: ClassVar[MethodInfo]
-
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Return the method with the settings that its card names so.
-
-        Raises:
-            UnknownName: If there is no such preset.
-        """
-        if name not in cls.info.presets:
-            raise UnknownName(unknown("preset", name, cls.info.presets))
-        return cls(**cls.info.presets[name])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,35 +239,6 @@ def changed(before: nn.Module, after: nn.Module) -> dict[str, float]:
     }
 
 
-def refuse_unserved(info: MethodInfo, case: Case) -> None:
-    """Check scope, labels and record of `case` against the card of a method.
-
-    Raises:
-        NotApplicable: If the method does not serve it, or the case lacks what it needs.
-    """
-    if case.scope not in info.scopes:
-        raise NotApplicable(
-            f"{info.name} serves {' and '.join(sorted(info.scopes))} requests, "
-            f"found a {case.scope} request; choose another method"
-        )
-    if ("multi" if case.multi_label else "single") not in info.heads:
-        found = "a matrix of labels" if case.multi_label else "one class a row"
-        raise NotApplicable(
-            f"{info.name} serves {' and '.join(sorted(info.heads))}-label models, "
-            f"found {found}; choose another method"
-        )
-    if info.needs & {"log", "initial"} and case.log is None:
-        raise NotApplicable(
-            f"{info.name} needs a record of the original's training, found case.log empty; "
-            "train the original with forget_audit.training_log.record"
-        )
-    if "recipe" in info.needs and case.trainer is None:
-        raise NotApplicable(
-            f"{info.name} needs the training recipe, found case.trainer empty; "
-            "give the case a trainer (x, y, seed) -> model"
-        )
-
-
 def n_steps(n: int, batch_size: int, least: int) -> int:
     """Return the steps of a pass over `n` rows: at least `least`, with `batch_size` rows at most.
 
@@ -326,53 +277,3 @@ def training(model: nn.Module, norms: Norms) -> Iterator[None]:
 
 def _norm_layers(model: nn.Module) -> Iterator[nn.Module]:
     return (layer for layer in model.modules() if isinstance(layer, _NormBase))
-
-
-def whole(name: str, value: object, *, at_least: int) -> None:
-    """Check that a field is a whole number."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ValueError(_refusal(name, f"a whole number of at least {at_least}", value))
-
-
-def number(
-    name: str,
-    value: object,
-    *,
-    at_least: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-) -> None:
-    """Check that a field is a finite number within its limits."""
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not fits or not (at_least <= value and above < value < below):  # type: ignore[operator]
-        limits = [
-            f"{word} {limit:g}"
-            for word, limit in (("at least", at_least), ("above", above), ("below", below))
-            if math.isfinite(limit)
-        ]
-        raise ValueError(_refusal(name, " ".join(["a finite number", " and ".join(limits)]), value))
-
-
-def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Check that a field is one of the known words."""
-    if value not in known:
-        raise ValueError(_refusal(name, f"one of {', '.join(known)}", value))
-
-
-def flag(name: str, value: object) -> None:
-    """Check that a field is true or false."""
-    if not isinstance(value, bool):
-        raise ValueError(_refusal(name, "true or false", value))  # noqa: TRY004
-
-
-def whole_numbers(name: str, value: object) -> tuple[int, ...]:
-    """Return a field as a tuple of whole numbers from 0; JSON brings a list."""
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(_refusal(name, "a list of whole numbers", value))  # noqa: TRY004
-    for item in value:
-        whole(name, item, at_least=0)
-    return tuple(value)
-
-
-def _refusal(name: str, expected: str, found: object) -> str:
-    return f"{name}: expected {expected}, found {found!r}; leave it out for the default"

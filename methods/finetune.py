@@ -9,14 +9,8 @@ from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.labels import label_loss
-from forget_audit.methods._steps import (
-    Course,
-    Norms,
-    Optimizer,
-    Stepping,
-    one_of,
-    refuse_unserved,
-)
+from forget_audit.methods._settings import one_of, refuse_unserved
+from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
 from forget_audit.types import Case

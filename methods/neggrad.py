@@ -12,17 +12,8 @@ from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.labels import label_loss, to_forget
-from forget_audit.methods._steps import (
-    Course,
-    Norms,
-    Optimizer,
-    Stepping,
-    flag,
-    n_steps,
-    number,
-    one_of,
-    refuse_unserved,
-)
+from forget_audit.methods._settings import flag, number, one_of, refuse_unserved
+from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping, n_steps
 from forget_audit.registry import method
 from forget_audit.targets import evaluating
 from forget_audit.training import Index, rows_tensors

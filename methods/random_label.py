@@ -10,17 +10,8 @@ from torch import nn
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.labels import label_loss
 from forget_audit.methods._relabel import random_labels
-from forget_audit.methods._steps import (
-    Course,
-    Norms,
-    Stepping,
-    flag,
-    forget_then_retain,
-    one_of,
-    refuse_unserved,
-    whole,
-    whole_numbers,
-)
+from forget_audit.methods._settings import flag, one_of, refuse_unserved, whole, whole_numbers
+from forget_audit.methods._steps import Course, Norms, Stepping, forget_then_retain
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
 from forget_audit.types import Case, Labels

@@ -9,7 +9,8 @@ from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned, UnlearnReport
 from forget_audit.errors import ModelError
-from forget_audit.methods._steps import refuse_unserved
+from forget_audit.methods._settings import refuse_unserved
+from forget_audit.methods._steps import changed
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed
 from forget_audit.trainers import RecipeTrainer
@@ -81,5 +82,6 @@ class Retrain:
             seconds=time.perf_counter() - started,
             stop_reason="the recipe ended",
             notes=tuple(notes),
+            changed=changed(model, retrained),
         )
         return Unlearned(model=retrained, report=report)

@@ -10,17 +10,8 @@ from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.labels import label_loss
-from forget_audit.methods._steps import (
-    Course,
-    Norms,
-    Optimizer,
-    Stepping,
-    number,
-    one_of,
-    refuse_unserved,
-    whole,
-    whole_numbers,
-)
+from forget_audit.methods._settings import number, one_of, refuse_unserved, whole, whole_numbers
+from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.methods._teaching import answers, distillation
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors

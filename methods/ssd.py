@@ -11,7 +11,8 @@ from torch import nn
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.labels import label_loss, to_forget
 from forget_audit.methods._importance import Tensors, batch_importance, sample_importance
-from forget_audit.methods._steps import Course, Presets, number, one_of, refuse_unserved, whole
+from forget_audit.methods._settings import Presets, number, one_of, refuse_unserved, whole
+from forget_audit.methods._steps import Course
 from forget_audit.registry import method
 from forget_audit.targets import evaluating
 from forget_audit.types import Case

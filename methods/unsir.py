@@ -14,16 +14,8 @@ from torch.nn import functional
 
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.errors import NotApplicable, UnknownName
-from forget_audit.methods._steps import (
-    Course,
-    Norms,
-    Optimizer,
-    Stepping,
-    number,
-    one_of,
-    refuse_unserved,
-    whole,
-)
+from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
+from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method, unknown
 from forget_audit.targets import device_of
 from forget_audit.training import Index, Recipe, descend, rows_tensors

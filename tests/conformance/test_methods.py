@@ -8,25 +8,25 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from scipy.special import log_softmax
-from sklearn.datasets import load_digits
 from torch import nn
 
-from forget_audit.architectures import Architecture
-from forget_audit.contracts import Method, Unlearned
+from forget_audit.contracts import LogMethod, Method, RecipeMethod, Unlearned
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import NotApplicable
+from forget_audit.labels import label_loss, to_forget
 from forget_audit.registry import methods
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target, weights_digest
 from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
-from forget_audit.types import Case, Features, Labels, Rows
+from forget_audit.training_log import record
+from forget_audit.types import Case, Features, Labels, Rows, Trainer
+from tests.fixtures.requests import trainer_of
 
 CLASSES = methods()
+ASKED: dict[tuple[int, str], Case] = {}
+ORIGINALS: dict[tuple[int, str], tuple[Case, nn.Module, Case]] = {}
 # Settings under which a method has nothing to do; methods with epochs need no entry.
 IDENTITY: dict[str, dict[str, Any]] = {"ssd": {"alpha": 1e9}}
-RETAIN_FLOOR = 0.8
 
 every_method = pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
 
@@ -37,60 +37,55 @@ def idle_settings(cls: type[Method]) -> dict[str, Any] | None:
     return IDENTITY.get(cls.info.name)
 
 
-@pytest.fixture(scope="module")
-def instance_case() -> Case:
-    """An instance request on digits."""
-    digits = load_digits()
-    chosen = np.random.default_rng(0).permutation(len(digits.target))[:420]
-    rows = Rows(x=digits.data[chosen] / 16, y=digits.target[chosen], ids=chosen.astype(np.str_))
-    architecture = Architecture(name="mlp", shape=(64,), n_classes=10, options={"hidden": [32]})
-    return Case(
-        name="digits",
-        n_classes=10,
-        retain=rows.take(np.arange(180)),
-        forget=rows.take(np.arange(180, 220)),
-        test=rows.take(np.arange(220, 320)),
-        auxiliary=rows.take(np.arange(320, 420)),
-        trainer=RecipeTrainer(architecture=architecture, recipe=Recipe(epochs=60)),
-    )
+def original(cls: type[Method], case: Case) -> tuple[nn.Module, Case]:
+    """Return an original that the method can unlearn, and the case with what it needs."""
+    needs, base = cls.info.needs, case.trainer
+    assert isinstance(base, RecipeTrainer)
+    special = bool(needs & {"training", "log", "initial"})
+    key = (id(case), cls.info.name if special else "plain")
+    if key not in ORIGINALS:
+        method, rows, log = cls(), case.training, None
+        trainer: Trainer = base
+        if "training" in needs:
+            assert isinstance(method, RecipeMethod), "it needs training of its own: say which"
+            trainer = method.trainer(base)
+        if needs & {"log", "initial"}:
+            storage = method.storage() if isinstance(method, LogMethod) else None
+            model, log = record(base, rows, 1, storage=storage)
+        else:
+            model = trainer(rows.x, rows.y, 1)
+        ORIGINALS[key] = (case, model, case.replace(trainer=trainer, log=log))
+    return ORIGINALS[key][1:]
 
 
-@pytest.fixture(scope="module")
-def class_case(instance_case: Case) -> Case:
-    """A request to forget the threes."""
-    rows, test = instance_case.training, instance_case.test
-    return instance_case.replace(
-        retain=rows.take(rows.y != 3),
-        forget=rows.take(rows.y == 3),
-        test=test.take(test.y == 3),
-        others=test.take(test.y != 3),
-        scope="class",
-        classes=(3,),
-    )
-
-
-@pytest.fixture
-def case(cls: type[Method], instance_case: Case, class_case: Case) -> Case:
-    """A request that the method serves, of single rows if it can."""
-    return instance_case if "instance" in cls.info.scopes else class_case
-
-
-@pytest.fixture(scope="module")
-def trained(instance_case: Case) -> nn.Module:
-    assert instance_case.trainer is not None
-    rows = instance_case.training
-    return instance_case.trainer(rows.x, rows.y, 1)
-
-
-@pytest.fixture
-def model(trained: nn.Module) -> nn.Module:
-    """The trained model in an awkward state: partly in training mode, one gradient left over."""
-    trained.eval()
-    last = list(trained.modules())[-1]
+def awkward(model: nn.Module) -> nn.Module:
+    """Put a model into an awkward state: partly in training mode, one gradient left over."""
+    model.eval()
+    last = list(model.modules())[-1]
     last.train()
-    for parameter in trained.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    return trained
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.ones_like(parameter)
+    return model
+
+
+@pytest.fixture
+def asked(cls: type[Method], instance_case: Case, class_case: Case, attribute_case: Case) -> Case:
+    """A request that the method serves, of single rows if it can."""
+    scopes = {"instance": instance_case, "class": class_case, "attribute": attribute_case}
+    return next(case for scope, case in scopes.items() if scope in cls.info.scopes)
+
+
+@pytest.fixture
+def case(cls: type[Method], asked: Case) -> Case:
+    """The request, with a record or recipe if the method needs one."""
+    return original(cls, asked)[1]
+
+
+@pytest.fixture
+def model(cls: type[Method], asked: Case) -> nn.Module:
+    """The trained model in an awkward state."""
+    return awkward(original(cls, asked)[0])
 
 
 def state_of(model: nn.Module) -> object:
@@ -184,13 +179,44 @@ def test_leaves_model_alone_on_error(cls: type[Method], model: nn.Module, case: 
     assert torch.equal(torch.random.get_rng_state(), rng_state)
 
 
+KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "classes": ("instance_case", "mlp", {"hidden": [32]}),
+    "a class": ("class_case", "mlp", {"hidden": [32]}),
+    "a sub-class": ("subclass_case", "mlp", {"hidden": [32]}),
+    "batch norm": ("instance_case", "mlp", {"hidden": [32], "norm": True}),
+    "convolutions": ("class_case", "cnn", {"channels": [4, 8]}),
+    "a transformer": ("class_case", "vit", {"patch": 4, "width": 16, "depth": 1}),
+    "labels": ("labels_case", "mlp", {"hidden": [32]}),
+    "an attribute": ("attribute_case", "mlp", {"hidden": [32], "norm": True}),
+}
+
+
+# Kinds of models that lack what a method with `architecture` on its card must find.
+UNFIT: dict[str, tuple[str, ...]] = {}
+
+
 @every_method
-@pytest.mark.parametrize("request_name", ["case", "class_case"])
-def test_returns_a_fresh_model_of_the_same_kind(
-    cls: type[Method], model: nn.Module, request_name: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_wherever_its_card_allows(
+    cls: type[Method], kind: str, request: pytest.FixtureRequest
 ) -> None:
-    case: Case = request.getfixturevalue(request_name)
-    new = run(cls(), model, case).model
+    name, architecture, options = KINDS[kind]
+    plain: Case = request.getfixturevalue(name)
+    key = (id(plain), kind)
+    if key not in ASKED:
+        trainer = trainer_of(architecture, plain.n_classes, **options)
+        ASKED[key] = plain.replace(trainer=trainer)
+    model, case = original(cls, ASKED[key])
+    head = "multi" if case.multi_label else "single"
+    if case.scope not in cls.info.scopes or head not in cls.info.heads:
+        with pytest.raises(NotApplicable, match=rf"{cls.info.name} serves .* choose another"):
+            run(cls(), model, case)
+        return
+    if "architecture" in cls.info.needs and kind in UNFIT.get(cls.info.name, ()):
+        with pytest.raises(NotApplicable, match=cls.info.name):
+            run(cls(), model, case)
+        return
+    new = run(cls(), awkward(model), case).model
     assert type(new) is type(model)
     assert [(n, p.shape, p.requires_grad) for n, p in new.named_parameters()] == [
         (n, p.shape, p.requires_grad) for n, p in model.named_parameters()
@@ -199,7 +225,7 @@ def test_returns_a_fresh_model_of_the_same_kind(
     assert all(p.grad is None for p in new.parameters()), "gradients hold forget rows"
     old = {p.data_ptr() for p in model.parameters()}
     assert not any(p.data_ptr() in old for p in new.parameters()), "weights are shared"
-    assert Target(new).logits(case.test).shape == (len(case.test), 10)
+    assert Target(new).logits(case.test).shape == (len(case.test), case.n_classes)
 
 
 @every_method
@@ -267,23 +293,25 @@ def test_exact_means_retraining(cls: type[Method], model: nn.Module, case: Case)
 
 
 def forget_loss(target: Target, case: Case) -> float:
-    log_p = log_softmax(target.logits(case.forget), axis=1)
-    return float(-np.mean(log_p[np.arange(len(case.forget)), case.forget.y]))
+    logits = torch.tensor(target.logits(case.forget))
+    return float(label_loss(logits, to_forget(case, torch.tensor(case.forget.y))))
 
 
 @every_method
 def test_forgets_a_class_and_keeps_the_rest(
-    cls: type[Method], model: nn.Module, class_case: Case
+    cls: type[Method], class_case: Case, asked: Case
 ) -> None:
-    before = Target(model)
-    unlearned = run(cls(), model, class_case)
+    model, case = original(cls, class_case if "class" in cls.info.scopes else asked)
+    before = Target(awkward(model))
+    unlearned = run(cls(), model, case)
     after, report = Target(unlearned.model), unlearned.report
-    kept = before.accuracy(class_case.retain)
-    assert after.accuracy(class_case.retain) >= RETAIN_FLOOR * kept
-    assert forget_loss(after, class_case) > forget_loss(before, class_case)
+    kept = before.accuracy(case.retain)
+    assert after.accuracy(case.retain) >= cls.info.floor * kept
+    assert forget_loss(after, case) > forget_loss(before, case)
     assert report.rows_touched >= report.steps
-    assert report.rows_touched >= min(len(class_case.forget), len(class_case.retain))
     assert 0 < report.seconds < 10
+    assert set(report.changed) == set(unlearned.model.state_dict())
+    assert max(report.changed.values()) > 0
     assert report.stop_reason
 
 
