@@ -6,7 +6,7 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: demo test check format slow calibrate tables wheel clean
+.PHONY: demo test check format slow calibrate bench tables wheel clean
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
@@ -37,9 +37,14 @@ calibrate:  ## how often the verdict is right, on bundled data; about an hour on
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibrate.py --plot docs/images/calibration.svg
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/epsilon_null.py --out benchmarks/results
 
-tables:  ## write the generated tables of README and docs
+bench:   ## every method on four requests, on bundled data
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/forget-audit bench --out benchmarks/results
+
+tables:  ## write the generated tables and pages of README and docs
 	@scripts/setup.sh test
 	$(BIN)/python -m scripts.tables --write
+	$(BIN)/python -m scripts.cards --write
 
 wheel:   ## sdist, and the wheel made from it
 	@scripts/setup.sh test

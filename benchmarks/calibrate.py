@@ -50,12 +50,15 @@ class SetUp:
 
 
 def plan(
-    source: str, random: int = 0, classes: Sequence[int] = (), scope: str = "instance",
-    architecture: str = "mlp", **data: object,
+    source: str, random: int = 0, classes: Sequence[int] = (), attribute: str = "",
+    scope: str = "instance", architecture: str = "mlp", **data: object,
 ) -> Tables:  # fmt: skip
     """Return the tables of a plan."""
     request: dict[str, object] = {"reference": "CALIBRATION", "scope": scope}
-    request |= {"random": random} if random else {"classes": list(classes)}
+    if attribute:
+        request["attribute"] = attribute
+    else:
+        request |= {"random": random} if random else {"classes": list(classes)}
     return {
         "request": request,
         "data": {"source": source, **data},
@@ -68,6 +71,8 @@ HUNDRED = Size(pool=80, originals=16, retrained=40, bad=4, left_in=8)
 SMALL = Size(pool=62, originals=16, retrained=40, bad=2, left_in=0)
 LARGE = Size(pool=62, originals=16, retrained=20, bad=2, left_in=16, shares=(0.2, 0.4))
 CLASS = Size(pool=100, originals=24, retrained=100, bad=24, left_in=0)
+LABEL = Size(pool=90, originals=20, retrained=50, bad=8, left_in=8)
+LABELS = ("even", "at least five", "has a loop", "prime")
 SETUPS: Mapping[str, SetUp] = {
     "digits": SetUp(
         title="Digits, 15 % random labels, MLP", group="100 rows", seeds=range(5), size=HUNDRED,
@@ -113,6 +118,14 @@ SETUPS: Mapping[str, SetUp] = {
         title="Digits, class 8, MLP", group="class 8", seeds=range(2), size=CLASS,
         tables=plan("digits", classes=(8,), scope="class", train=700, test=1000),
     ),
+    **{
+        f"label-{label.split()[-1]}": SetUp(
+            title=f"Digits, the label “{label}” of four, MLP", group="one label of four",
+            seeds=range(1), size=LABEL,
+            tables=plan("digit_attributes", attribute=label, scope="attribute"),
+        )
+        for label in LABELS
+    },
 }  # fmt: skip
 
 

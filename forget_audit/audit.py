@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from forget_audit import record, registry, scoretable, whitebox
+from forget_audit import record, registry, scoretable
 from forget_audit.architectures import safetensors_bytes
+from forget_audit.attributes import look_inside
 from forget_audit.battery import run_battery, run_experiments
 from forget_audit.commission import CANARY, Commission, make_subject
 from forget_audit.digests import canonical_json
@@ -34,7 +35,7 @@ from forget_audit.signing import SigningKey, default_key
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
 from forget_audit.trials import Labs
-from forget_audit.types import Case, Floats, Json, Progress, Trainer
+from forget_audit.types import Case, Json, Progress, Trainer
 from forget_audit.weighing import Group
 
 
@@ -158,7 +159,10 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
     }
     models = sum(len(group) for group in groups.values())
     with shown.stage("statistics", models) as step, _timed(timings, "statistics"):
-        found = _traces(commission, groups, step)
+        found = {
+            name: look_inside(targets, case, seed, commission.access, step)
+            for name, targets in groups.items()
+        }
         arrays = scoretable.collect(groups, case, secret, found)
         if commission.canary:
             arrays["canary"] = _canary(attacks)
@@ -209,20 +213,6 @@ def _canary(attacks: Sequence[AttackResult]) -> npt.NDArray[np.int64]:
         raise NotApplicable(f"the verdict asks for a coin-toss audit: {found.reason}")
     values = {metric.name: metric.audited for metric in found.metrics}
     return np.array([values["guesses"], values["correct"]], dtype=np.int64)
-
-
-def _traces(
-    commission: Commission, groups: Mapping[Group, Sequence[Target]], step: Progress
-) -> dict[Group, Mapping[str, Floats]]:
-    """Look inside every model, if the request and the access allow it."""
-    case = commission.case
-    if case.scope == "instance" or commission.access != "weights":
-        step(sum(len(group) for group in groups.values()))
-        return {}
-    return {
-        name: whitebox.traces(targets, case, commission.seed, step)
-        for name, targets in groups.items()
-    }
 
 
 @contextmanager

@@ -65,6 +65,8 @@ def run_battery(
         elif ACCESS_ORDER.index(kind.info.access) > ACCESS_ORDER.index(access):
             reason = f"needs access {kind.info.access!r}, this audit has {access!r}"
             results.append(_empty(name, "not-applicable", reason, 0.0))
+        elif case.scope not in kind.info.scopes:
+            results.append(_empty(name, "not-applicable", _unserved(kind.info, case), 0.0))
         else:
             attack = kind()
             results.append(
@@ -99,11 +101,17 @@ def run_experiments(
         elif labs is None:
             reason = "it tests a method, and the audited model was handed in ready-made"
             results.append(_empty(name, "not-applicable", reason, 0.0))
+        elif case.scope not in kind.info.scopes:
+            results.append(_empty(name, "not-applicable", _unserved(kind.info, case), 0.0))
         else:
             experiment = kind()
             results.append(_tried(experiment.info, partial(conduct, experiment, labs, case, seed)))
         progress(1)
     return results
+
+
+def _unserved(info: AttackInfo, case: Case) -> str:
+    return f"is for {' and '.join(sorted(info.scopes))} requests, this is a {case.scope} request"
 
 
 def conduct(experiment: Experiment, labs: Labs, case: Case, seed: int) -> Groups:

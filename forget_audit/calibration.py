@@ -9,38 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
-from forget_audit import impostors, registry, whitebox
+from forget_audit import impostors
+from forget_audit.attributes import look_inside
 from forget_audit.commission import Commission
-from forget_audit.contracts import Method
 from forget_audit.errors import NotApplicable
 from forget_audit.outputs import Outputs
 from forget_audit.policy import weigh
+from forget_audit.questions import answers, asked, kept_labels
 from forget_audit.references import Counts, Workshop, prepare_references
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
-from forget_audit.types import Access, Case, Decision, Progress
+from forget_audit.types import Access, Case, Decision, Progress, Rows
 from forget_audit.weighing import Models
 
-Steps = Sequence[tuple[str, Mapping[str, object]]]
 RETRAINED = "true retrain"
-UNLEARNERS: Mapping[str, Steps] = {
-    "original": (),
-    "finetune 5 epochs": (("finetune", {"epochs": 5}),),
-    "finetune 50 epochs": (("finetune", {"epochs": 50}),),
-    "gradient ascent": (("neggrad", {}),),
-    "gradient ascent, repaired": (("neggrad", {}), ("finetune", {"epochs": 20})),
-    "random labels": (("random_label", {}),),
-    "unsir": (("unsir", {}),),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +116,8 @@ class Bench:
             ),
             audited=audited,
         )
-        yield _trial(kind, "weights" if audited.traces else "score", models, commission)
-        if scope != "instance" and audited.traces:
+        yield _trial(kind, "weights" if "probe" in audited.traces else "score", models, commission)
+        if scope != "instance" and "probe" in audited.traces:
             yield _trial(kind, "score", _without_traces(models), commission)
 
 
@@ -200,64 +190,59 @@ def _left_in(bench: Bench, workshop: Workshop, size: Size) -> Iterator[Trial]:
     n_r, n_f = len(case.retain), len(case.forget)
     for share in size.shares if size.left_in else ():
         kind = f"{100 * share:g} % left in"
-        subsets = []
-        for k in range(size.left_in):
-            order = generator(seed, "calibrate", kind, k).permutation(n_f)
-            subsets.append(np.concatenate([np.arange(n_r), n_r + order[: round(share * n_f)]]))
-        models = workshop.train(kind, case.training, subsets)
+        kept = [
+            generator(seed, "calibrate", kind, k).permutation(n_f)[: round(share * n_f)]
+            for k in range(size.left_in)
+        ]
+        if case.attribute is None:
+            subsets = [np.concatenate([np.arange(n_r), n_r + part]) for part in kept]
+            models = workshop.train(kind, case.training, subsets)
+        else:
+            every = [np.arange(n_f)]
+            models = [
+                workshop.train(f"{kind} {k}", _partly_labelled(case, part), every)[0]
+                for k, part in enumerate(kept)
+            ]
         answers = answers_of([Target(model) for model in models], bench.commission)
         for k in range(size.left_in):
             rng = generator(seed, "calibrate", kind, "trial", k)
             yield from bench.judge(kind, answers.take(np.array([k])), rng)
 
 
+def _partly_labelled(case: Case, kept: npt.NDArray[np.int64]) -> Rows:
+    """Return the training rows of an attribute request, with the label on some of them alone."""
+    y = case.retain.y.copy()
+    y[kept] = case.forget.y[kept]
+    return Rows(x=case.forget.x, y=y, ids=case.forget.ids)
+
+
 def _bad(bench: Bench, size: Size) -> Iterator[Trial]:
     case, seed = bench.commission.case, bench.commission.seed
-    for kind, k in ((kind, k) for kind in kinds(case) for k in range(size.bad)):
+    for kind, k in ((kind, k) for kind in impostors.kinds(case) for k in range(size.bad)):
         rng = generator(seed, "calibrate", kind, k)
         parent = k % len(bench.parents)
         if kind in impostors.ANSWERS:
             original = bench.originals.take(np.array([parent]))
             audited = impostors.ANSWERS[kind](original, rng)
         else:
-            model = _unlearned(kind, bench.parents[parent].model_copy(), case, rng)
+            model = impostors.make(kind, bench.parents[parent].model_copy(), case, rng)
             audited = answers_of([Target(model)], bench.commission)
         yield from bench.judge(kind, audited, rng, not_original=parent)
-
-
-def kinds(case: Case) -> tuple[str, ...]:
-    """Return the bad unlearners that are judged for such a request."""
-    serving = [
-        kind
-        for kind, steps in UNLEARNERS.items()
-        if all(case.scope in registry.get_method(name).info.scopes for name, _ in steps)
-    ]
-    fakes = impostors.ANSWERS if case.scope == "instance" else impostors.MODELS
-    return (*serving, *fakes)
-
-
-def _unlearned(kind: str, parent: nn.Module, case: Case, rng: np.random.Generator) -> nn.Module:
-    if kind in impostors.MODELS:
-        return impostors.MODELS[kind](parent, case, rng)
-    model = parent
-    for name, options in UNLEARNERS[kind]:
-        method: Method = registry.get_method(name)(**options)
-        model = method.unlearn(model, case, rng).model
-    return model
 
 
 def answers_of(targets: Sequence[Target], commission: Commission) -> Outputs:
     """Ask all models about the forget and control rows, and look inside if the request needs it."""
     case = commission.case
-    inside = case.scope != "instance" and commission.access == "weights"
+    rows = asked(case)
+    held_out, retained = (kept_labels(part, case) for part in (case.never_trained, case.retain))
     return Outputs(
-        logits_f=np.stack([target.logits(case.forget) for target in targets]),
-        logits_t=np.stack([target.logits(case.test) for target in targets]),
-        y_f=case.forget.y,
-        y_t=case.test.y,
-        retain_accuracy=np.array([target.accuracy(case.retain) for target in targets]),
-        test_accuracy=np.array([target.accuracy(case.never_trained) for target in targets]),
-        traces=whitebox.traces(targets, case, commission.seed) if inside else {},
+        logits_f=np.stack([answers(target, rows["f"], case) for target in targets]),
+        logits_t=np.stack([answers(target, rows["t"], case) for target in targets]),
+        y_f=rows["f"].y,
+        y_t=rows["t"].y,
+        retain_accuracy=np.array([target.accuracy(retained) for target in targets]),
+        test_accuracy=np.array([target.accuracy(held_out) for target in targets]),
+        traces=look_inside(targets, case, commission.seed, commission.access),
     )
 
 
@@ -269,11 +254,17 @@ def _draw(
 
 
 def _without_traces(models: Models) -> Models:
-    groups = {
-        name: dataclasses.replace(getattr(models, name), traces={})
-        for name in ("retrained", "originals", "audited", "identity")
-    }
-    return Models(**groups)
+    def blind(answers: Outputs) -> Outputs:
+        traces = {name: values for name, values in answers.traces.items() if name == "head"}
+        return dataclasses.replace(answers, traces=traces)
+
+    return dataclasses.replace(
+        models,
+        retrained=blind(models.retrained),
+        originals=blind(models.originals),
+        audited=blind(models.audited),
+        identity=blind(models.identity),
+    )
 
 
 def _trial(kind: str, access: Access, models: Models, commission: Commission) -> Trial:

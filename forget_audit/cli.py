@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import forget_audit
-from forget_audit import cli_catalogue, cli_keys, cli_outlook
+from forget_audit import cli_bench, cli_catalogue, cli_keys, cli_outlook
 from forget_audit.console import Bars, ask_passphrase, complain, say, say_json
 from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
 
@@ -34,6 +34,8 @@ app.command("show")(cli_catalogue.show)
 app.command("doctor")(cli_catalogue.doctor)
 app.command("power")(cli_outlook.power)
 app.command("calibrate")(cli_outlook.calibrate)
+app.command("tune")(cli_outlook.tune)
+app.command("bench")(cli_bench.bench)
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]

@@ -1,4 +1,4 @@
-"""`power` and `calibrate`: what an audit can show, and how often its verdict is right."""
+"""`power`, `calibrate`, `tune`: what an audit can show, how often it is right, better settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from forget_audit.console import Bars, say, say_json
+from forget_audit.digests import plain
+from forget_audit.errors import PlanError, Problem
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -75,3 +77,44 @@ def calibrate(
     (out / "calibration.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (out / "calibration.md").write_text(text, encoding="utf-8")
     say_json(rows) if as_json else say(text)
+
+
+def tune(
+    plan: PlanFile,
+    trials: Annotated[int, typer.Option(min=1, help="Settings that are tried.")] = 30,
+    over: Annotated[
+        str, typer.Option(help="Fields to search, separated by commas; a choice if left out.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Search for settings of the plan's method, without its test rows and yardstick.
+
+    Prints the best settings as lines for the plan, and how the defaults did.
+
+    Example: forget-audit tune plan.toml --trials 30 --over lr,epochs
+    """
+    from forget_audit import runs, tuning
+
+    checked = runs.read(plan)
+    ordered = runs.commissioned(checked)
+    if ordered.method is None:
+        raise PlanError([Problem("method", "tuning needs a method; name one")])
+    name = ordered.method.info.name
+    fields = tuple(part.strip() for part in over.split(",") if part.strip())
+    with Bars().stage("trials", trials) as step:
+        found = tuning.tune(ordered, name, trials=trials, over=fields, progress=step)
+    if as_json:
+        say_json(plain(found))
+        return
+    for tried in found[:5]:
+        settings = ", ".join(f"{key} = {value!r}" for key, value in tried.options.items())
+        outcome = tried.refused or (
+            f"cost {tried.cost:.3f}: residual influence {100 * tried.influence:.1f} %, "
+            f"accuracy lost {100 * tried.lost:.1f} %"
+        )
+        say(f"{outcome}  ({settings})")
+    say("")
+    say("[method]")
+    say(f'name = "{name}"')
+    for key, value in found[0].options.items():
+        say(f"options.{key} = {json.dumps(value)}")

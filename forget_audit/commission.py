@@ -12,13 +12,14 @@ from torch import nn
 
 from forget_audit import registry
 from forget_audit.architectures import load_weights
-from forget_audit.contracts import Method, Unlearned
+from forget_audit.contracts import Method, RecipeMethod, Unlearned
 from forget_audit.digests import file_digest
 from forget_audit.errors import ModelError
+from forget_audit.originals import original_for
 from forget_audit.plan import Plan
 from forget_audit.profiles import PROFILES, Profile
 from forget_audit.references import Counts, Workshop
-from forget_audit.seeds import generator
+from forget_audit.seeds import derive, generator
 from forget_audit.types import Access, Case, Progress
 
 CANARY = "one_run_canary"
@@ -31,6 +32,7 @@ class About:
     Args:
         reference: Opaque reference of the request.
         received: Day of the request, ISO 8601.
+        attribute: Name of the label to be forgotten, if that is what was asked.
         basis: Legal basis.
         controller: Who answers for the model.
         title: What the data are.
@@ -43,6 +45,7 @@ class About:
 
     reference: str = "unreferenced"
     received: str | None = None
+    attribute: str | None = None
     basis: str = "not stated"
     controller: str = "not stated"
     title: str = "arrays in memory"
@@ -127,7 +130,9 @@ def from_plan(
         ModelError: If a model file is unsafe or does not fit.
     """
     dataset = plan.dataset()
-    case = plan.case(dataset)
+    case, method = plan.case(dataset), plan.unlearner()
+    if isinstance(method, RecipeMethod) and "training" in method.info.needs and case.trainer:
+        case = case.replace(trainer=method.trainer(case.trainer))
     architecture = plan.architecture(dataset)
     files = {
         kind: plan.path(name)
@@ -143,7 +148,7 @@ def from_plan(
         seed=plan.references.seed,
         counts=Counts(**counts),
         profile=PROFILES[plan.battery.profile],
-        method=plan.unlearner(),
+        method=method,
         original=models.get("original"),
         unlearned=(models["unlearned"],) if "unlearned" in models else (),
         attacks=_named(plan, registry.attacks()),
@@ -153,6 +158,7 @@ def from_plan(
         about=About(
             reference=plan.request.reference,
             received=received.isoformat() if received else None,
+            attribute=plan.request.attribute,
             basis=plan.request.basis,
             controller=plan.report.controller,
             title=dataset.title,
@@ -213,17 +219,24 @@ def make_subject(commission: Commission, workshop: Workshop, progress: Progress)
     if commission.method is None:
         raise ModelError("nothing to audit: expected an unlearned model or a method, found neither")
     twin = None
+    cases = [case] * commission.counts.copies
     if commission.original is not None:
-        parents = (commission.original,)
+        parents, cases = (commission.original,), [case]
+    elif commission.method.info.needs & {"log", "initial"}:
+        made = [
+            original_for(commission.method, case, derive(seed, "parents", k))
+            for k in range(commission.counts.copies)
+        ]
+        parents, cases = tuple(model for model, _ in made), [recorded for _, recorded in made]
     else:
         everyone = [np.arange(len(case.training))] * commission.counts.copies
         parents = tuple(workshop.train("parents", case.training, everyone))
         retained = [np.arange(len(case.retain))]
         twin = workshop.train("twin", case.retain, retained, seeded_as="parents")[0]
     results = []
-    for k, parent in enumerate(parents):
+    for k, (parent, recorded) in enumerate(zip(parents, cases, strict=True)):
         rng = generator(seed, "unlearning", commission.method.info.name, k)
-        results.append(commission.method.unlearn(parent, case, rng))
+        results.append(commission.method.unlearn(parent, recorded, rng))
         progress(1)
     return Subject(
         models=tuple(result.model for result in results),

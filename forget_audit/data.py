@@ -9,29 +9,34 @@ import numpy.typing as npt
 
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError
+from forget_audit.questions import unlabelled
 from forget_audit.seeds import generator
 from forget_audit.types import Case, Scope, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which training rows are to be forgotten: exactly one of the three.
+    """What is to be forgotten: exactly one of the five.
 
     Args:
         ids: Row ids.
         random: So many training rows drawn at random.
         classes: All training rows of these classes.
         subclasses: All training rows of these sub-classes.
+        attribute: One label of all training rows, by name.
     """
 
     ids: tuple[str, ...] = ()
     random: int | None = None
     classes: tuple[int, ...] = ()
     subclasses: tuple[int, ...] = ()
+    attribute: str | None = None
 
     @property
     def scope(self) -> Scope:
-        """Whether rows, whole classes or whole sub-classes are forgotten."""
+        """Whether rows, whole classes, whole sub-classes or a label are forgotten."""
+        if self.attribute is not None:
+            return "attribute"
         if self.subclasses:
             return "subclass"
         return "class" if self.classes else "instance"
@@ -61,6 +66,8 @@ def prepare(
         CaseError: If the request does not fit the data.
     """
     _check_request(dataset, request)
+    if request.attribute is not None:
+        return _attribute_case(dataset, request, seed, sizes or dataset.sizes, trainer)
     train, test, auxiliary = _deal(dataset, request, seed, sizes or dataset.sizes)
     forgotten = _choose(dataset, train, request, seed)
     names = dataset.rows.ids
@@ -93,12 +100,45 @@ def prepare(
     )
 
 
+def _attribute_case(
+    dataset: Dataset,
+    request: Request,
+    seed: int,
+    sizes: tuple[int, int, int],
+    trainer: Trainer | None,
+) -> Case:
+    train, test, auxiliary = _deal(dataset, request, seed, sizes)
+    rows = dataset.rows.take(train)
+    column = dataset.labels.index(request.attribute or "")
+    return Case(
+        name=dataset.name,
+        n_classes=dataset.n_classes,
+        retain=unlabelled(rows, column),
+        forget=rows,
+        test=dataset.rows.take(test),
+        auxiliary=dataset.rows.take(auxiliary),
+        scope="attribute",
+        attribute=column,
+        trainer=trainer,
+    )
+
+
 def _check_request(dataset: Dataset, request: Request) -> None:
     named = request.classes or request.subclasses
-    kinds = (bool(request.classes), bool(request.subclasses))
+    kinds = (bool(request.classes), bool(request.subclasses), request.attribute is not None)
     given = [bool(request.ids), request.random is not None, *kinds]
     if sum(given) != 1:
-        raise CaseError("a request names either ids, a random count, classes or sub-classes")
+        raise CaseError(
+            "a request names either ids, a random count, classes, sub-classes or a label"
+        )
+    if request.attribute is not None and request.attribute not in dataset.labels:
+        known = ", ".join(dataset.labels) or "one class a row, no labels"
+        raise CaseError(f"{dataset.name} has no label {request.attribute!r}; it has {known}")
+    if dataset.labels and request.attribute is None:
+        raise CaseError(
+            f"rows of {dataset.name} bear several labels ({', '.join(dataset.labels)}); so far "
+            "only requests to forget one of them can be audited: give its name as attribute"
+        )
     if named:
         word, values = _kinds(dataset, request)
         known = np.unique(values).tolist()

@@ -31,6 +31,7 @@ class Dataset:
         sensitive: A column whose inference is tried.
         duplicates_dropped: Rows of equal content that were left out.
         label_noise: Share of labels drawn at random.
+        labels: Names of the columns of a label matrix.
     """
 
     name: str
@@ -42,11 +43,13 @@ class Dataset:
     sensitive: Sensitive | None = None
     duplicates_dropped: int = 0
     label_noise: float = 0.0
+    labels: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:
-        """Number of classes; labels are 0 to this minus one."""
-        return int(self.rows.y.max()) + 1
+        """Number of outputs: classes, labels being 0 to this minus one, or columns of a matrix."""
+        y = self.rows.y
+        return int(y.max()) + 1 if y.ndim == 1 else y.shape[1]
 
 
 def digits(seed: int, label_noise: float) -> Dataset:
@@ -79,6 +82,21 @@ def digit_groups(seed: int, label_noise: float) -> Dataset:
         title=f"{fine.title}, in five groups of two",
         rows=Rows(x=rows.x, y=rows.y // 2, ids=rows.ids),
         subclasses=rows.y,
+    )
+
+
+def digit_attributes(seed: int, label_noise: float) -> Dataset:
+    """Load the digits under four yes-or-no labels: even, at least five, has a loop, prime."""
+    _refuse_noise("digit_attributes", label_noise)
+    fine = digits(seed, 0.0)
+    rows, y = fine.rows, fine.rows.y
+    columns = [y % 2 == 0, y >= 5, np.isin(y, (0, 6, 8, 9)), np.isin(y, (2, 3, 5, 7))]
+    return replace(
+        fine,
+        name="digit_attributes",
+        title=f"{fine.title}, under four labels",
+        rows=Rows(x=rows.x, y=np.stack(columns, axis=1).astype(np.int64), ids=rows.ids),
+        labels=("even", "at least five", "has a loop", "prime"),
     )
 
 
@@ -137,8 +155,7 @@ def anes96(_seed: int, label_noise: float) -> Dataset:
     frame = sm.datasets.anes96.load_pandas().data
     title = "American National Election Study of 1996, as bundled with statsmodels"
     table = frame.drop(columns="PID").to_numpy(dtype=np.float64)
-    label = np.digitize(frame["PID"], [2, 5])
-    return _standardised("anes96", title, table, label, sizes=(500, 240))
+    return _standardised("anes96", title, table, np.digitize(frame["PID"], [2, 5]), (500, 240))
 
 
 def _standardised(
@@ -152,6 +169,7 @@ def _standardised(
 LOADERS: Mapping[str, Callable[[int, float], Dataset]] = {
     "digits": digits,
     "digit_groups": digit_groups,
+    "digit_attributes": digit_attributes,
     "fair": fair,
     "anes96": anes96,
     "randhie": randhie,

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import rfc8785
 
+from forget_audit.types import Case
+
 
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of `data` in hexadecimal."""
@@ -32,6 +34,14 @@ def arrays_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
         digest.update(f"{name}\x1f{array.dtype.str}\x1f{array.shape}\x1f".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def case_digest(case: Case) -> str:
+    """Return a SHA-256 over all rows of the case by role."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for role, rows in case.roles().items():
+        arrays |= {f"{role}.x": rows.x, f"{role}.y": rows.y, f"{role}.ids": rows.ids}
+    return arrays_digest(arrays)
 
 
 def pseudonyms(ids: npt.NDArray[np.str_], secret: bytes) -> npt.NDArray[np.str_]:

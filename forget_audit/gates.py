@@ -70,11 +70,11 @@ def _bounds(known: Control, needed: Mapping[str, float]) -> str:
 def _access(models: Models, scope: Scope) -> tuple[bool, str]:
     if scope == "instance":
         return True, "black-box answers and the training recipe, as the claim needs"
-    if models.retrained.traces:
+    if "probe" in models.retrained.traces:
         return True, "answers, the training recipe and the weights, as the claim needs"
     return False, (
-        "requests for a class need a look inside the model, since its answers can be masked; "
-        "this audit saw answers alone"
+        "requests for a class or a label need a look inside the model, since its answers can be "
+        "masked; this audit saw answers alone"
     )
 
 
@@ -92,7 +92,8 @@ def _shift(models: Models, scope: Scope) -> tuple[bool, str]:
     classes = np.union1d(y_f, y_t)
     if scope != "instance" or len(classes) < 2:
         same = set(np.unique(y_f).tolist()) == set(np.unique(y_t).tolist())
-        return same, "control rows are of the forgotten classes"
+        what = "bear the label or not" if scope == "attribute" else "are of the forgotten classes"
+        return same, f"control rows {what}, like the forget rows"
     counts = np.array([[np.sum(y == c) for c in classes] for y in (y_f, y_t)])
     p = float(distributions.chi2_contingency(counts)[1])
     detail = f"class shares of forget and control rows agree (p = {p:.3f}; alarm at 0.001)"

@@ -17,7 +17,7 @@ from torch import nn
 from forget_audit import registry, stats
 from forget_audit.outputs import Outputs
 from forget_audit.seeds import draw_seed
-from forget_audit.types import Case, Floats
+from forget_audit.types import Case, Floats, Scope
 from forget_audit.whitebox import reset_head
 
 MASKED = -50.0
@@ -89,7 +89,7 @@ def masked_logits(model: nn.Module, case: Case, _rng: np.random.Generator) -> nn
 def masked_bias(model: nn.Module, case: Case, _rng: np.random.Generator) -> nn.Module:
     """Take 50 off the output bias of the forgotten classes."""
     edited = copy.deepcopy(model)
-    head = [module for module in edited.modules() if isinstance(module, nn.Linear)][-1]
+    head = _head(edited)
     with torch.no_grad():
         head.bias[list(case.classes)] += MASKED
     return edited.eval()
@@ -103,8 +103,82 @@ def fresh_head(model: nn.Module, case: Case, rng: np.random.Generator) -> nn.Mod
     return finetune.unlearn(edited, case, rng).model
 
 
+def silenced(model: nn.Module, case: Case, _rng: np.random.Generator) -> nn.Module:
+    """Make the output of the forgotten label constant, and leave the features as they are."""
+    edited = copy.deepcopy(model)
+    head = _head(edited)
+    with torch.no_grad():
+        head.weight[case.attribute] = 0.0
+        head.bias[case.attribute] = 0.0
+    return edited.eval()
+
+
+def inverted(model: nn.Module, case: Case, _rng: np.random.Generator) -> nn.Module:
+    """Answer the opposite of what is known about the forgotten label."""
+    edited = copy.deepcopy(model)
+    head = _head(edited)
+    with torch.no_grad():
+        head.weight[case.attribute] *= -1
+        head.bias[case.attribute] *= -1
+    return edited.eval()
+
+
+def _head(model: nn.Module) -> nn.Linear:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+
+
 MODELS: Mapping[str, Callable[[nn.Module, Case, np.random.Generator], nn.Module]] = {
     "logit mask": masked_logits,
     "bias mask": masked_bias,
     "new head, fine-tuned 30 epochs": fresh_head,
 }
+LABEL_MODELS: Mapping[str, Callable[[nn.Module, Case, np.random.Generator], nn.Module]] = {
+    "silenced output": silenced,
+    "inverted output": inverted,
+    "new head, fine-tuned 30 epochs": fresh_head,
+}
+
+
+def _fakes(scope: Scope) -> tuple[str, ...]:
+    """Return the names of the fakes that make sense for such a request."""
+    if scope == "instance":
+        return tuple(ANSWERS)
+    return tuple(LABEL_MODELS if scope == "attribute" else MODELS)
+
+
+Steps = Sequence[tuple[str, Mapping[str, object]]]
+UNLEARNERS: Mapping[str, Steps] = {
+    "original": (),
+    "finetune 5 epochs": (("finetune", {"epochs": 5}),),
+    "finetune 50 epochs": (("finetune", {"epochs": 50}),),
+    "gradient ascent": (("neggrad", {}),),
+    "gradient ascent, repaired": (("neggrad", {}), ("finetune", {"epochs": 20})),
+    "random labels": (("random_label", {}),),
+    "unsir": (("unsir", {}),),
+}
+
+# Whether these leave a label in the features is not known beforehand.
+UNSETTLED = ("random labels", "unsir")
+
+
+def kinds(case: Case) -> tuple[str, ...]:
+    """Return the bad unlearners that are judged for such a request."""
+    serving = [
+        kind
+        for kind, steps in UNLEARNERS.items()
+        if all(case.scope in registry.get_method(name).info.scopes for name, _ in steps)
+        and not (case.scope == "attribute" and kind in UNSETTLED)
+    ]
+    return (*serving, *_fakes(case.scope))
+
+
+def make(kind: str, parent: nn.Module, case: Case, rng: np.random.Generator) -> nn.Module:
+    """Return what a bad unlearner or a fake of the model makes of an original."""
+    edits = {**MODELS, **LABEL_MODELS}
+    if kind in edits:
+        return edits[kind](parent, case, rng)
+    model = parent
+    for name, options in UNLEARNERS[kind]:
+        method = registry.get_method(name)(**options)
+        model = method.unlearn(model, case, rng).model
+    return model

@@ -1,11 +1,11 @@
-"""One class or several labels a row: the one loss of both, and requests to forget a label."""
+"""One class or several labels a row: the one loss of both."""
 
 from typing import Literal
 
 import torch
 from torch.nn import functional
 
-from forget_audit.types import UNKNOWN, Case, Rows
+from forget_audit.types import UNKNOWN, Case
 
 
 def label_loss(
@@ -45,21 +45,3 @@ def to_forget(case: Case, y: torch.Tensor) -> torch.Tensor:
     alone = torch.full_like(y, UNKNOWN)
     alone[:, case.attribute] = y[:, case.attribute]
     return alone
-
-
-def without_attribute(case: Case, column: int) -> Case:
-    """Return the request to forget one label of all training rows of `case`.
-
-    Args:
-        case: With a matrix of labels.
-        column: Of that matrix.
-
-    Raises:
-        CaseError: If labels are no matrix, or there is no such column.
-    """
-    rows, kept = case.training, case.training
-    if rows.y.ndim == 2 and 0 <= column < rows.y.shape[1]:
-        labels = rows.y.copy()
-        labels[:, column] = UNKNOWN
-        kept = Rows(x=rows.x, y=labels, ids=rows.ids)
-    return case.replace(scope="attribute", attribute=column, forget=rows, retain=kept)

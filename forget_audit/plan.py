@@ -91,6 +91,8 @@ class Plan:
         """Return the request for rows."""
         ids = read_ids(self.path(self.request.forget)) if self.request.forget else ()
         named = tuple(self.request.classes or ())
+        if self.request.attribute:
+            return Request(attribute=self.request.attribute)
         if self.request.scope == "subclass":
             return Request(ids=ids, random=self.request.random, subclasses=named)
         return Request(ids=ids, random=self.request.random, classes=named)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 def request_problems(request: RequestSection, folder: Path) -> list[Problem]:
     """Check that one way to name rows is given, fits the scope, and finds its file."""
     problems = []
-    given = [key for key in ("forget", "random", "classes") if getattr(request, key)]
+    keys = ("forget", "random", "classes", "attribute")
+    given = [key for key in keys if getattr(request, key)]
     if len(given) != 1:
         found = " and ".join(given) or "none"
         problems.append(
-            Problem("request", f"expected exactly one of forget, random, classes; found {found}")
+            Problem("request", f"expected exactly one of {', '.join(keys)}; found {found}")
         )
-    if (request.scope != "instance") != bool(request.classes) and len(given) == 1:
+    fitting = {"instance": ("forget", "random"), "attribute": ("attribute",)}
+    if len(given) == 1 and given[0] not in fitting.get(request.scope, ("classes",)):
         problems.append(
             Problem("request.scope", f"scope {request.scope!r} does not go with {given[0]!r}")
         )

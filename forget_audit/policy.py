@@ -61,7 +61,9 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
     measured = yardstick.leave_one_out(derived, pool, originals, scope)
     names = weighing.family_names(measured[0], scope)
     privacy = weighing.compare(measured, copies, names)
-    others = [name for name in yardstick.FIDELITY_FAMILY if name not in names]
+    fidelity_names = {"attribute": yardstick.ATTRIBUTE_FIDELITY}
+    whole = fidelity_names.get(scope, yardstick.FIDELITY_FAMILY)
+    others = [name for name in whole if name not in names]
     fidelity = weighing.compare(measured, copies, others)
     margins = profile.margins(scope, copies)
     canary = models.canary is not None
@@ -227,9 +229,11 @@ def _scope_sentence(models: Models, known: Control, profile: Profile, scope: Sco
         "instance": "of this request",
         "class": "of the forgotten classes",
         "subclass": "of the forgotten sub-classes",
+        "attribute": "that bore the forgotten label",
     }
     what = f"the {size_in_words(n_f)} rows {belonging[scope]}"
-    looked = "answers, recipe and weights" if "probe" in known.signals else "answers and recipe"
+    inner = "probe" in models.retrained.traces
+    looked = "answers, recipe and weights" if inner else "answers and recipe"
     inside = (
         f", and that the class stands out inside it by less than {margins['probe']:g} of what it "
         "does in a model trained with it,"

@@ -123,7 +123,7 @@ def obstacles(commission: Commission) -> list[str]:
     if counts.retrained < needed:
         found.append(f"{counts.retrained} retrained models; the exact test needs {needed}")
     if grouped and commission.access != "weights":
-        found.append("requests for a class need access to weights")
+        found.append("requests for a class or a label need access to weights")
     return found
 
 
@@ -136,7 +136,9 @@ def lines(report: Json) -> list[str]:
     ]
     text += [f"cannot PASS: {obstacle}" for obstacle in report["obstacles"]]
     if not report["outlooks"]:
-        text += ["what a request for a class can show differs from case to case: use --measure"]
+        text += [
+            "what a request for a class or label can show differs from case to case: use --measure"
+        ]
     for outlook in report["outlooks"]:
         left = ", ".join(f"{k} left in: {100 * v:.0f} %" for k, v in outlook["passing"].items())
         more, spread = _more(outlook), ", ".join(f"{s:.3f}" for s in outlook["spreads"].values())

@@ -15,7 +15,7 @@ class Profile:
     Args:
         name: Of the profile.
         alpha: Level of every test and of each side of the equivalence intervals.
-        margin: Largest residual influence that passes, one audited model.
+        margin: Largest residual influence that passes, one audited model; of rows or a label.
         margin_copies: The same with at least `copies` independent copies.
         copies: See `margin_copies`.
         margin_class: The same for class and sub-class requests.
@@ -68,7 +68,7 @@ class Profile:
     def margins(self, scope: Scope, copies: int) -> Mapping[str, float]:
         """Return the margins of the primary statistics."""
         several = copies >= self.copies
-        if scope == "instance":
+        if scope in ("instance", "attribute"):
             return {"rho_p": self.margin_copies if several else self.margin}
         probe = self.margin_probe_copies if several else self.margin_probe
         return {"rho_p": self.margin_class, "probe": probe}

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -20,8 +19,8 @@ from forget_audit import registry
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.commission import About, Commission, Subject
 from forget_audit.digests import (
-    arrays_digest,
     canonical_json,
+    case_digest,
     merkle_root,
     plain,
     pseudonyms,
@@ -98,6 +97,7 @@ def compile_evidence(
             "received": about.received,
             "scope": case.scope,
             "classes": case.classes,
+            "attribute": about.attribute,
             "basis": about.basis,
         },
         "data": _data(case, about, secret),
@@ -126,14 +126,6 @@ def compile_evidence(
     }
     result: Json = plain(evidence)
     return result
-
-
-def case_digest(case: Case) -> str:
-    """Return a SHA-256 over all rows of the case by role."""
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for role, rows in case.roles().items():
-        arrays |= {f"{role}.x": rows.x, f"{role}.y": rows.y, f"{role}.ids": rows.ids}
-    return arrays_digest(arrays)
 
 
 def _data(case: Case, about: About, secret: bytes) -> dict[str, Any]:

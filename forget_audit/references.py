@@ -206,17 +206,19 @@ def shadow_members(n: int, count: int, seed: int) -> list[npt.NDArray[np.bool_]]
 def fingerprint(trainer: Trainer | None) -> str | None:
     """Return what a remembered model depends on besides rows and seed: recipe and code.
 
-    Nothing is returned, and so nothing remembered, for code that stands in no file.
+    Nothing is returned, and so nothing remembered, for code that stands in no file, and for
+    objects, whose settings are not known.
     """
     if isinstance(trainer, RecipeTrainer):
         builder = trainer.architecture.name.partition(":")[0]
         return f"{forget_audit.__version__}\x1f{trainer!r}\x1f{_module_digest(builder)}"
-    kind = trainer if inspect.isroutine(trainer) else type(trainer)
+    if not inspect.isroutine(trainer):
+        return None
     try:
-        source = file_digest(Path(inspect.getsourcefile(kind) or ""))
+        source = file_digest(Path(inspect.getsourcefile(trainer) or ""))
     except (OSError, TypeError):
         return None
-    return f"{forget_audit.__version__}\x1f{kind.__qualname__}\x1f{source}"
+    return f"{forget_audit.__version__}\x1f{trainer.__qualname__}\x1f{source}"
 
 
 def _module_digest(name: str) -> str:

@@ -18,11 +18,10 @@ from forget_audit import attempts, commission, practice, scoretable
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.audit import Audit, Display, carry_out
 from forget_audit.commission import Commission, make_subject
-from forget_audit.digests import canonical_json, plain, sha256
+from forget_audit.digests import canonical_json, case_digest, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.profiles import PROFILES
-from forget_audit.record import case_digest
 from forget_audit.references import shadow_members
 from forget_audit.reports.release import Released, refuse_foreign
 from forget_audit.signing import default_key
@@ -249,7 +248,9 @@ def forecast(plan: Plan, *, device: str = "auto") -> Json:
     if counts.retrained < profile.references:
         notes.append(f"{counts.retrained} references are below {profile.references}: no exact test")
     if grouped and ordered.access != "weights":
-        notes.append("requests for a class cannot PASS on answers alone; access must be weights")
+        notes.append(
+            "requests for a class or label cannot PASS on answers alone; access must be weights"
+        )
     return {
         "stages": ["train references", "unlearn", "attack", "weigh", "report and sign"],
         "rows": {role: len(rows) for role, rows in case.roles().items()},

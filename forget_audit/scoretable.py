@@ -4,7 +4,9 @@ Arrays `logit_W_P` for models W in R (retrained), O (originals), A (audited), I 
 rows P in f (forget), t (control), o (other classes of a class request); the same for `phi` and
 `loss`; labels `y_P`, pseudonyms `id_P`, accuracy on retained rows `racc_W`; for requests of a
 class with access to weights, what they betray, `probe_W`, `relearn_W` and `first_probe_W`; after
-a coin-toss audit, its guesses and the right ones among them, `canary`.
+a coin-toss audit, its guesses and the right ones among them, `canary`. In requests to forget a
+label, classes are no and yes, `head_W` is how well the output ranks rows by the label, and
+`tacc_W` is the accuracy of the other labels on never-trained rows.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from forget_audit.errors import VerificationError
 from forget_audit.outputs import Outputs
 from forget_audit.policy import Weighed, weigh
 from forget_audit.profiles import PROFILES
-from forget_audit.types import Case, Floats, Json, Rows
+from forget_audit.questions import answers, asked, kept_labels
+from forget_audit.types import Case, Floats, Json
 from forget_audit.weighing import GROUPS, Group, Models
 from forget_audit.yardstick import WHITEBOX_FAMILY
 
@@ -49,19 +52,21 @@ def collect(
         secret: Of this audit; ids appear only as pseudonyms under it.
         traces: What the weights of each model betray, by group and name, if they were looked at.
     """
-    roles: dict[str, Rows] = {"f": case.forget, "t": case.test}
-    if case.others is not None:
-        roles["o"] = case.others
+    roles = asked(case)
+    held_out, retained = (kept_labels(rows, case) for rows in (case.never_trained, case.retain))
     arrays: Arrays = {}
     for part, rows in roles.items():
         arrays[f"y_{part}"] = rows.y
         arrays[f"id_{part}"] = pseudonyms(rows.ids, secret)
     for group, letter in LETTERS.items():
         targets = groups[group]
-        arrays[f"racc_{letter}"] = np.array([t.accuracy(case.retain) for t in targets])
+        arrays[f"racc_{letter}"] = np.array([t.accuracy(retained) for t in targets])
+        if case.attribute is not None:
+            arrays[f"tacc_{letter}"] = np.array([t.accuracy(held_out) for t in targets])
         for part, rows in roles.items():
-            shape = (0, len(rows), case.n_classes)
-            logits = np.stack([t.logits(rows) for t in targets]) if targets else np.zeros(shape)
+            shape = (0, len(rows), 2 if case.attribute is not None else case.n_classes)
+            found = [answers(target, rows, case) for target in targets]
+            logits = np.stack(found) if found else np.zeros(shape)
             arrays[f"logit_{letter}_{part}"] = _smallest(logits)
             arrays[f"phi_{letter}_{part}"] = stats.log_odds(logits, rows.y)
             arrays[f"loss_{letter}_{part}"] = stats.cross_entropy(logits, rows.y)
@@ -111,9 +116,7 @@ def models_of(arrays: Arrays) -> Models:
 
 def _outputs(arrays: Arrays, letter: str) -> Outputs:
     parts = [part for part in "fto" if f"y_{part}" in arrays]
-    accuracy = arrays[f"racc_{letter}"].astype(np.float64)
-    if accuracy.ndim != 1 or not np.all((accuracy >= 0) & (accuracy <= 1)):
-        raise VerificationError(f"racc_{letter}: expected rates between 0 and 1")
+    accuracy = _rates(arrays, f"racc_{letter}")
     logits = {part: arrays[f"logit_{letter}_{part}"].astype(np.float64) for part in parts}
     hits = []
     for part, values in logits.items():
@@ -133,9 +136,20 @@ def _outputs(arrays: Arrays, letter: str) -> Outputs:
         y_f=arrays["y_f"],
         y_t=arrays["y_t"],
         retain_accuracy=accuracy,
-        test_accuracy=np.concatenate(hits, axis=1).mean(axis=1),
+        test_accuracy=(
+            _rates(arrays, f"tacc_{letter}")
+            if f"tacc_{letter}" in arrays
+            else np.concatenate(hits, axis=1).mean(axis=1)
+        ),
         traces=_traces(arrays, letter, len(accuracy)),
     )
+
+
+def _rates(arrays: Arrays, name: str) -> Floats:
+    rates = arrays[name].astype(np.float64)
+    if rates.ndim != 1 or not np.all((rates >= 0) & (rates <= 1)):
+        raise VerificationError(f"{name}: expected rates between 0 and 1")
+    return rates
 
 
 def _canary(arrays: Arrays) -> tuple[int, int] | None:
@@ -150,7 +164,7 @@ def _canary(arrays: Arrays) -> tuple[int, int] | None:
 
 
 def _traces(arrays: Arrays, letter: str, models: int) -> Mapping[str, Floats]:
-    known = [name for name in WHITEBOX_FAMILY if f"{name}_R" in arrays]
+    known = [name for name in (*WHITEBOX_FAMILY, "head") if f"{name}_R" in arrays]
     traces = {name: arrays[f"{name}_{letter}"].astype(np.float64) for name in known}
     for name, values in traces.items():
         if values.shape != (models,) or not np.all(np.isfinite(values)):

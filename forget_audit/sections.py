@@ -29,6 +29,7 @@ class RequestSection(Section):
     forget: str | None = None
     random: Annotated[int, Field(gt=0)] | None = None
     classes: list[Annotated[int, Field(ge=0)]] | None = None
+    attribute: str | None = None
 
     @field_validator("reference")
     @classmethod

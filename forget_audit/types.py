@@ -212,7 +212,7 @@ class Case:
                 return
         raise CaseError(
             "an attribute request keeps all rows but one column of their label matrix, see "
-            f"labels.without_attribute; found column {column}, shapes {every.shape}, {kept.shape}"
+            f"questions.without_attribute; found column {column}, {every.shape} and {kept.shape}"
         )
 
     def roles(self) -> dict[str, Rows]:

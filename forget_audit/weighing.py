@@ -139,12 +139,9 @@ def standard_error(audited: Floats, reference: Floats) -> tuple[float, float]:
 
 def family_names(measured: Measured, scope: Scope) -> tuple[str, ...]:
     """Return the privacy statistics that could be computed for this scope and size."""
-    names = (
-        yardstick.INSTANCE_FAMILY
-        if scope == "instance"
-        else yardstick.CLASS_FAMILY + yardstick.WHITEBOX_FAMILY
-    )
-    return tuple(name for name in names if name in measured.values)
+    classes = yardstick.CLASS_FAMILY + yardstick.WHITEBOX_FAMILY
+    names = {"instance": yardstick.INSTANCE_FAMILY, "attribute": yardstick.ATTRIBUTE_FAMILY}
+    return tuple(name for name in names.get(scope, classes) if name in measured.values)
 
 
 def compare(measured: Sequence[Measured], n_audited: int, names: Sequence[str]) -> Family:

@@ -31,7 +31,9 @@ INSTANCE_FAMILY = (
 )
 CLASS_FAMILY = ("rho_p", "js", "js_test", "entropy", "entropy_test", "label_shift")
 WHITEBOX_FAMILY = ("probe", "relearn", "first_probe")
+ATTRIBUTE_FAMILY = ("rho_p", "head", "relearn", "first_probe")
 FIDELITY_FAMILY = ("retain_accuracy", "test_accuracy", "test_z", "label_shift")
+ATTRIBUTE_FIDELITY = ("retain_accuracy", "test_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,9 +130,12 @@ def leave_one_out(
         pool: Positions of the models that are compared.
         originals: Row scores of models trained with the forget rows.
         scope: Class and sub-class requests compare within the class, without difficulty
-            adjustment.
+            adjustment. Attribute requests look at what `traces` found of the label, in features
+            and head, because the head of a retrained model has never been taught it.
     """
     part, n_f = derived.take(pool), derived.n_f
+    if scope == "attribute":
+        return _of_attribute(part, originals)
     null_p = stats.leave_one_out_nulls(part.p)
     null_phi = stats.leave_one_out_nulls(part.phi)
     instance = scope == "instance"
@@ -167,6 +172,10 @@ def primary_values(
 
     The same numbers as `leave_one_out` gives for it, without those of all the others.
     """
+    if scope == "attribute":
+        name = _main_trace(derived)
+        traces = derived.traces[name][np.append(reference, model)]
+        return {"rho_p": float(_share_left(traces, float(originals.traces[name].mean()))[-1])}
     null = stats.calibrate(derived.p[reference])
     trained = originals.p.mean(axis=0)
     adjust = scope == "instance"
@@ -177,6 +186,25 @@ def primary_values(
         share = _share_left(traces, float(originals.traces["probe"].mean()))
         values["probe"] = float(share[-1])
     return values
+
+
+def _of_attribute(part: Derived, originals: Derived) -> list[Measured]:
+    """Measure the share of a label that is left: in features, head, and after relearning."""
+    columns = {
+        name: _share_left(values, float(originals.traces[name].mean()))
+        for name, values in part.traces.items()
+    }
+    columns["rho_p"] = columns[_main_trace(part)]
+    columns |= {"retain_accuracy": part.retain_accuracy, "test_accuracy": part.test_accuracy}
+    return [
+        Measured(values={name: float(c[m]) for name, c in columns.items()}, row_error=0.0)
+        for m in range(len(part))
+    ]
+
+
+def _main_trace(derived: Derived) -> str:
+    """Return where a label is looked for: the features, or the head without access to them."""
+    return "probe" if "probe" in derived.traces else "head"
 
 
 def _share_left(values: Floats, original_mean: float) -> Floats:

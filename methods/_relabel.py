@@ -25,7 +25,7 @@ def random_labels(
         case: The request.
         rng: Draws.
         exclude_true: Whether a row's own class is never drawn for it.
-        exclude_classes: Classes that are never drawn; those of the request if left out.
+        exclude_classes: Classes that are never drawn; those of a class request if left out.
 
     Raises:
         NotApplicable: If some forget row is left without an allowed class.
@@ -33,7 +33,8 @@ def random_labels(
     if case.multi_label:
         return _several(case, rng)
     n = len(case.forget)
-    excluded = case.classes if exclude_classes is None else exclude_classes
+    gone = case.classes if case.scope == "class" else ()
+    excluded = gone if exclude_classes is None else exclude_classes
     allowed = np.ones((n, case.n_classes), dtype=bool)
     allowed[:, [c for c in excluded if c < case.n_classes]] = False
     if exclude_true:

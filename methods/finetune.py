@@ -15,6 +15,14 @@ from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
 from forget_audit.types import Case
 
+PRESETS = {
+    "salun": {
+        "batch_size": 256, "least_steps": 1, "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4,
+    },
+    "scrub": {"least_steps": 1, "optimizer": "sgd", "lr": 0.01, "norms": "eval"},
+    "ssd": {"epochs": 5, "least_steps": 1, "optimizer": "sgd", "lr": 0.02, "weight_decay": 5e-4},
+}  # fmt: skip
+
 
 @method
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +53,18 @@ class Finetune(Stepping):
         https://arxiv.org/abs/1911.04933.
         Kurmanji et al. (2023), Towards Unbounded Machine Unlearning,
         https://arxiv.org/abs/2302.09880.
+        As a baseline in public code: https://github.com/OPTML-Group/Unlearn-Saliency,
+        https://github.com/meghdadk/SCRUB and
+        https://github.com/if-loops/selective-synaptic-dampening, the presets of their names.
 
     Departures:
-        Published settings (SGD at .01 to .02, 5 to 10 epochs, batches of 128 or 256) belong to
-        image networks; the default here is Adam at twice the rate of a small model's training.
+        Published settings (SGD at .01 to .02, 5 to 10 epochs) belong to image networks; the
+        default here is Adam at twice the rate of a small model's training. Schedules of the rate
+        are left out, and batch sizes stand in the presets where they are known.
         Batches are of equal size instead of a ragged last one. The penalty on the distance to
-        the initial weights that some notebooks add is left out, the initial weights being
-        unknown here. Verification: steps checked against plain gradient descent; published
+        the initial weights that some notebooks add is left out: it draws the model towards
+        random ones. An attribute request trains on the other labels (our adaptation).
+        Verification: steps checked against plain gradient descent; published
         figures not reproduced.
     """
 
@@ -65,6 +78,8 @@ class Finetune(Stepping):
         heads=frozenset({"single", "multi"}),
         adapted=frozenset({"attribute"}),
         guarantee="none",
+        presets=PRESETS,
+        cost="a pass over the retained rows per epoch; nothing is stored",
         summary="Trains on with the remaining rows and hopes that the others fade.",
     )
     epochs: int = 10

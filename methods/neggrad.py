@@ -19,6 +19,13 @@ from forget_audit.targets import evaluating
 from forget_audit.training import Index, rows_tensors
 from forget_audit.types import Case
 
+PRESETS = {
+    "salun": {
+        "batch_size": 256, "least_steps": 1, "optimizer": "sgd", "lr": 1e-4, "weight_decay": 5e-4,
+        "norms": "train", "clip_norm": None, "stop_at_chance": False,
+    },
+}  # fmt: skip
+
 
 @method
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +62,16 @@ class NegGrad(Stepping):
         https://arxiv.org/abs/2010.10981.
         Thudi et al. (2022), Unrolling SGD: Understanding Factors Influencing Machine
         Unlearning, https://arxiv.org/abs/2109.13398.
+        As a baseline in public code: https://github.com/OPTML-Group/Unlearn-Saliency, the
+        preset of its name.
 
     Departures:
         Clipping, the end at chance and batch norm in evaluation mode are ours: public code
         climbs a fixed number of epochs in training mode. Public code steps by SGD at 1e-4 in
         batches of 256, which does nothing to a small model that is sure of its rows, their
         gradients being all but zero; the default here is Adam, under which clipping matters
-        little. Verification: one step equals the closed form on softmax regression; published
+        little. An attribute request climbs the loss of that label alone, up to `log(2)` (our
+        adaptation). Verification: one step equals the closed form on softmax regression; published
         figures not reproduced.
     """
 
@@ -75,6 +85,10 @@ class NegGrad(Stepping):
         heads=frozenset({"single", "multi"}),
         adapted=frozenset({"attribute"}),
         guarantee="none",
+        presets=PRESETS,
+        cost="a pass over the forget rows per epoch, and a forward pass over them before each "
+        "step to see whether to go on; nothing is stored",
+        errata=("E46",),
         summary="Trains backwards on the rows to forget until the model is lost on them.",
     )
     epochs: int = 5

@@ -120,10 +120,9 @@ class Ssd(Presets):
         total = sum(importance.numel() for importance in of_all.values())
         selected = dampen(course.model, of_all, of_forget, alpha, self.lam)
         notes = [f"alpha {alpha:.6g} selected {selected} of {total} weights"]
-        if self.importance == "sample" and alpha >= len(every) / len(forget):
-            notes.append(
-                f"no weight can be selected from alpha {len(every) / len(forget):.6g} on; lower it"
-            )
+        most = len(every) / len(forget)
+        if case.attribute is None and self.importance == "sample" and alpha >= most:
+            notes.append(f"no weight can be selected from alpha {most:.6g} on; lower it")
         return course.finish("one pass over all rows and one over the forget rows", *notes)
 
 

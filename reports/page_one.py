@@ -21,14 +21,16 @@ def asked(evidence: Json) -> Facts:
     """Return the question: by whom, about which records and which model."""
     request, data = evidence["request"], evidence["data"]
     scope = f"{numbers.people(evidence['counts']['forget'])} records"
-    if request["scope"] != "instance":
+    if request["scope"] == "attribute":
+        scope = f"the label “{request['attribute']}” of {scope}, which stay otherwise"
+    elif request["scope"] != "instance":
         kind = "class" if request["scope"] == "class" else "sub-class"
         scope += f": all of {kind} {numbers.value(request['classes'])}"
     size = f"{numbers.count(evidence['counts']['retain'])} records kept"
     received = f", received {request['received']}" if request["received"] else ""
     facts = [
-        Fact(label="Question", text="Does the model still carry the deleted records, compared with "
-             f"{evidence['counts']['retrained']} models retrained without them?"),
+        Fact(label="Question", text=f"Does the model still carry {_deleted(request)}, compared "
+             f"with {evidence['counts']['retrained']} models retrained without them?"),
         Fact(label="Request", text=f"{request['reference']}{received}; {request['basis']}"),
         Fact(label="Controller", text=numbers.value(evidence["report"]["controller"])),
         Fact(label="To be forgotten", text=f"{scope} of “{data['title']}” ({size})"),
@@ -40,6 +42,10 @@ def asked(evidence: Json) -> Facts:
         facts.append(Fact(label="Audited model", text=text))
         facts.append(Fact(label="its SHA-256", text=item["sha256"], code=True))
     return Facts(items=tuple(facts))
+
+
+def _deleted(request: Json) -> str:
+    return "the deleted labels" if request["scope"] == "attribute" else "the deleted records"
 
 
 def found(evidence: Json) -> tuple[str, ...]:

@@ -54,6 +54,10 @@ MEASURES: Mapping[str, Measure] = {
         unit="nats, deleted less unseen records; either way shows",
     ),
     "entropy_test": Measure(title="Hesitation, unseen records", unit="nats; either way shows"),
+    "head": Measure(
+        title="Label told by its own output",
+        unit="share of the influence; 0 is a retrained model, 1 an original, below 0 the opposite",
+    ),
     "probe": Measure(
         title="Class found inside the model",
         unit="share of the influence; 0 is a retrained model, 1 an original",

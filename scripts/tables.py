@@ -25,16 +25,16 @@ HOMES: Mapping[str, str] = {
 
 def methods() -> str:
     """Return the table of unlearning methods."""
-    rows = [_method(kind.info) for kind in registry.methods().values() if _ours(kind)]
-    return _table(("Method", "What it does", "By construction", "Source"), rows)
+    rows = [_method(kind.info) for kind in registry.methods().values() if ours(kind)]
+    return as_table(("Method", "What it does", "By construction", "Source"), rows)
 
 
 def attacks() -> str:
     """Return the table of attacks."""
     kinds: dict[str, type] = {**registry.attacks(), **registry.experiments()}
     cards = registry.cards()
-    rows = [_attack(cards[name]) for name, kind in kinds.items() if _ours(kind)]
-    return _table(("Attack", "What it asks", "Needs", "Source"), rows)
+    rows = [_attack(cards[name]) for name, kind in kinds.items() if ours(kind)]
+    return as_table(("Attack", "What it asks", "Needs", "Source"), rows)
 
 
 def profile() -> str:
@@ -49,7 +49,7 @@ def profile() -> str:
                 value = f"{getattr(chosen, field.name):g}"
                 meaning = " ".join(meanings[field.name].split())
                 rows.append((f"`{name}`", f"`{field.name}`", value, meaning))
-    return _table(("Profile", "Setting", "Value", "Meaning"), rows)
+    return as_table(("Profile", "Setting", "Value", "Meaning"), rows)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -80,13 +80,14 @@ def _marks(name: str) -> re.Pattern[str]:
     return re.compile(rf"(<!-- table: {name} -->\n)(.*?)(\n<!-- end -->)", re.DOTALL)
 
 
-def _ours(kind: type) -> bool:
+def ours(kind: type) -> bool:
+    """Say whether an item is one of this package."""
     return kind.__module__.startswith("forget_audit.")
 
 
 def _method(info: MethodInfo) -> tuple[str, ...]:
     promise = {"none": "nothing", "exact": "exact", "certified": "certified under assumptions"}
-    return (_name(info), info.summary, promise[info.guarantee], _link(info.paper))
+    return (_name(info), info.summary, promise[info.guarantee], link(info.paper))
 
 
 def _attack(info: AttackInfo) -> tuple[str, ...]:
@@ -96,21 +97,23 @@ def _attack(info: AttackInfo) -> tuple[str, ...]:
         "gradient": "gradients",
         "weights": "weights",
     }
-    return (_name(info), info.question, access[info.access], _link(info.paper))
+    return (_name(info), info.question, access[info.access], link(info.paper))
 
 
 def _name(info: AttackInfo | MethodInfo) -> str:
     return f"`{info.name}` {info.title}"
 
 
-def _link(paper: str) -> str:
+def link(paper: str) -> str:
+    """Return a link to a paper given by arXiv id, DOI or address."""
     for prefix, address in (("arXiv:", "https://arxiv.org/abs/"), ("doi:", "https://doi.org/")):
         if paper.lower().startswith(prefix.lower()):
             return f"[{paper}]({address}{paper[len(prefix) :]})"
     return f"[link]({paper})" if paper.startswith("http") else f"[{paper}](https://doi.org/{paper})"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def as_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in r) + " |" for r in lines

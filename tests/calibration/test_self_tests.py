@@ -19,11 +19,12 @@ from sklearn.tree import DecisionTreeClassifier
 from forget_audit import epsilon, exact_tests, impostors, registry, stats, weighing, yardstick
 from forget_audit.attacks.loss_cross_validation import LossCrossValidation
 from forget_audit.battery import score_groups
-from forget_audit.calibration import RETRAINED, UNLEARNERS, answers_of
+from forget_audit.calibration import RETRAINED, answers_of
 from forget_audit.contracts import Scores
 from forget_audit.errors import LeakageError
 from forget_audit.experiments.backdoor import decision_rule
 from forget_audit.experiments.challenge_quality import row_epsilons, weights
+from forget_audit.impostors import UNLEARNERS
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.policy import weigh
 from forget_audit.pools import Pool

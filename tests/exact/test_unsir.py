@@ -1,7 +1,7 @@
 """UNSIR: closed forms of the noise and of one impair step, and what the two halves do."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,18 +9,19 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional
 
 from forget_audit.architectures import Architecture
 from forget_audit.errors import NotApplicable, UnknownName
-from forget_audit.methods import unsir
-from forget_audit.methods.unsir import Unsir, noise_objective
+from forget_audit.methods._noise import forgotten_labels, noise_objective, sample
+from forget_audit.methods.unsir import Unsir
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Recipe
-from forget_audit.types import Case, Floats, Labels, Rows
+from forget_audit.types import UNKNOWN, Case, Floats, Labels, Rows
 
 CLASS = 3
 SHAPE = (64,)
@@ -87,7 +88,8 @@ def state(model: nn.Module) -> Mapping[str, torch.Tensor]:
 
 
 def noise_of(method: Unsir, model: nn.Module, *forgotten: int) -> tuple[Floats, list[int], str]:
-    noise, labels, note = method.learn_noise(model, forgotten, SHAPE, rng())
+    wanted = np.repeat(forgotten, method.noise_per_class)
+    noise, labels, note = method.learn_noise(model, wanted, SHAPE, rng())
     return noise.double().numpy(), labels.tolist(), note
 
 
@@ -210,8 +212,8 @@ def test_one_impair_step_and_one_repair_step(digits: Case, regression: nn.Linear
     assert isinstance(new, nn.Linear)
     replay = rng()
     _ = replay.integers(0, 2**63 - 1)  # the seed of dropout
-    unsir.sample(rows.y, 1000, replay)
-    noise = method.learn_noise(regression, (CLASS,), SHAPE, replay)[0].double().numpy()
+    sample(rows.y, 1000, replay)
+    noise = method.learn_noise(regression, np.full(5, CLASS), SHAPE, replay)[0].double().numpy()
     x_r, y_r = rows.x.astype(np.float64), rows.y
     x = np.concatenate([noise, noise, noise, x_r])
     y = np.concatenate([np.full(15, CLASS), y_r])
@@ -234,13 +236,13 @@ def test_passes_rounds_and_rows_are_counted(digits: Case, trained: nn.Module) ->
 
 def test_retained_rows_are_a_sample_of_each_class(digits: Case) -> None:
     labels = digits.retain.y
-    index = unsir.sample(labels, 7, rng())
+    index = sample(labels, 7, rng())
     assert np.unique(index).size == index.size
     kept, counts = np.unique(labels[index], return_counts=True)
     assert kept.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert counts.tolist() == [7] * 9
-    assert unsir.sample(labels, 7, rng(6)).tolist() != index.tolist()
-    assert unsir.sample(labels, 1000, rng()).tolist() == list(range(len(labels)))
+    assert sample(labels, 7, rng(6)).tolist() != index.tolist()
+    assert sample(labels, 1000, rng()).tolist() == list(range(len(labels)))
 
 
 def test_forget_rows_are_never_read(digits: Case, trained: nn.Module) -> None:
@@ -324,7 +326,7 @@ def test_batch_norm_modes(
 def test_single_rows_are_refused(digits: Case, trained: nn.Module) -> None:
     with pytest.raises(
         NotApplicable,
-        match="unsir serves class and subclass requests, found a instance request",
+        match="unsir serves attribute and class and subclass requests, found a instance",
     ):
         Unsir().unlearn(trained, digits.replace(scope="instance", classes=()), rng())
 
@@ -344,11 +346,55 @@ def test_a_sub_class_has_the_label_of_its_rows(digits: Case, regression: nn.Line
         retain=coarse.take(rows.y != 7),
         forget=coarse.take(rows.y == 7),
     )
-    assert unsir.forgotten_labels(case) == (3,)
-    assert unsir.forgotten_labels(digits.replace(classes=(8, 1))) == (8, 1)
+    assert forgotten_labels(case) == (3,)
+    assert forgotten_labels(digits.replace(classes=(8, 1))) == (8, 1)
     blank = case.replace(forget=blanked(case.forget, case.forget.y))
     one, other = (Unsir().unlearn(regression, c, rng()).model for c in (case, blank))
     assert weights_digest(one) == weights_digest(other) != weights_digest(regression)
+
+
+# Several labels a row
+
+
+def test_noise_of_an_attribute_is_wrong_about_both_values(
+    attribute_case: Case, train: Callable[[Case], tuple[nn.Module, Case]]
+) -> None:
+    model, method = train(attribute_case)[0], Unsir(noise_per_class=8)
+    labels = method.noise_labels(attribute_case)
+    assert labels.shape == (16, 4)
+    assert labels[:, 2].tolist() == [0] * 8 + [1] * 8
+    assert np.all(np.delete(labels, 2, axis=1) == UNKNOWN)
+    noise = method.learn_noise(model, labels, SHAPE, rng())[0]
+    with torch.no_grad():
+        logits = model(noise)[:, 2].numpy()
+    assert logits[:8].min() > 2
+    assert logits[8:].max() < -2
+
+
+def test_an_attribute_is_impaired_and_the_others_are_kept(
+    attribute_case: Case, train: Callable[[Case], tuple[nn.Module, Case]]
+) -> None:
+    model, case = train(attribute_case)
+    new = Unsir().unlearn(model, case, rng()).model
+    rows = case.forget
+
+    def areas(model: nn.Module) -> Floats:
+        logits = Target(model).logits(rows)
+        found = [roc_auc_score(rows.y[:, k], logits[:, k]) for k in range(4)]
+        return np.array(found)
+
+    before, after = areas(model), areas(new)
+    assert before[2] > 0.99
+    assert after[2] < 0.9
+    assert np.all(np.delete(after, 2) > 0.95)
+
+
+def test_single_rows_of_several_labels_are_refused(
+    labels_case: Case, train: Callable[[Case], tuple[nn.Module, Case]]
+) -> None:
+    model, case = train(labels_case)
+    with pytest.raises(NotApplicable, match="unsir serves rows of several labels in attribute"):
+        Unsir().unlearn(model, case.replace(scope="class", classes=(1,)), rng())
 
 
 @pytest.mark.parametrize(

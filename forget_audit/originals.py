@@ -1,0 +1,58 @@
+"""Originals that a method can unlearn: trained by its own recipe, or with a record, if it needs so.
+
+Most methods take any trained model. Some can only undo training of their own kind, or read a
+record that was kept while the original was trained; their cards say so under `needs`.
+"""
+
+from torch import nn
+
+from forget_audit.contracts import LogMethod, Method, MethodInfo, RecipeMethod
+from forget_audit.errors import NotApplicable
+from forget_audit.trainers import RecipeTrainer
+from forget_audit.training_log import record
+from forget_audit.types import Case, Trainer
+
+SPECIAL = frozenset({"training", "log", "initial"})
+
+
+def needs_its_own(info: MethodInfo) -> bool:
+    """Say whether any other original would be refused."""
+    return bool(info.needs & SPECIAL)
+
+
+def original_for(method: Method, case: Case, seed: int) -> tuple[nn.Module, Case]:
+    """Return an original that `method` can unlearn, and the case with what it needs beside it.
+
+    Args:
+        method: Says on its card what it needs.
+        case: With a trainer.
+        seed: Of all randomness of the training.
+
+    Raises:
+        NotApplicable: If the case holds no trainer, or none whose training can be recorded.
+    """
+    needs, base, rows = method.info.needs, case.trainer, case.training
+    if base is None:
+        raise NotApplicable(
+            f"training an original for {method.info.name} needs the recipe, found case.trainer "
+            "empty; give the case a trainer (x, y, seed) -> model"
+        )
+    trainer: Trainer = base
+    if "training" in needs:
+        if not isinstance(method, RecipeMethod):
+            raise NotApplicable(
+                f"{method.info.name} needs training of its own, found no method trainer(base) "
+                "that says which; write one"
+            )
+        trainer = method.trainer(base)
+    if not needs & {"log", "initial"}:
+        return trainer(rows.x, rows.y, seed), case.replace(trainer=trainer)
+    if not isinstance(trainer, RecipeTrainer):
+        raise NotApplicable(
+            f"{method.info.name} needs a record of the original's training, found a trainer that "
+            "keeps none; use a RecipeTrainer"
+        )
+    storage = method.storage() if isinstance(method, LogMethod) else None
+    watched = None if "log" in needs else ()
+    model, log = record(trainer, rows, seed, watched=watched, storage=storage)
+    return model, case.replace(trainer=trainer, log=log)
