@@ -118,7 +118,8 @@ class Plan:
         """Return the method with the options of the plan."""
         if self.method is None:
             return None
-        return registry.get_method(self.method.name)(**self.method.options)
+        section = self.method
+        return registry.make_method(section.name, section.preset, section.options)
 
     def case(self, dataset: Dataset) -> Case:
         """Give every row its role."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,13 @@ def request_problems(request: RequestSection, folder: Path) -> list[Problem]:
 
 
 def method_problems(section: MethodSection) -> list[Problem]:
-    """Check the name of the method, then its options."""
-    problems = attempt("method.name", lambda: registry.get_method(section.name))
-    if not problems:
-        kind = registry.get_method(section.name)
-        problems = attempt("method.options", lambda: kind(**section.options))
-    return problems
+    """Check the name of the method, then its preset, then its options."""
+    preset = partial(registry.make_method, section.name, section.preset)
+    return (
+        attempt("method.name", lambda: registry.get_method(section.name))
+        or attempt("method.preset", preset)
+        or attempt("method.options", lambda: preset(section.options))
+    )
 
 
 def attempt(place: str, action: Callable[[], object]) -> list[Problem]:

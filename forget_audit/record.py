@@ -188,6 +188,9 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
         "title": info.title,
         "paper": info.paper,
         "guarantee": info.guarantee,
+        "assumptions": info.assumptions,
+        "reconstructed": info.reconstructed,
+        "adapted": commission.case.scope in info.adapted,
         "summary": info.summary,
         "parameters": parameters,
         "report": subject.unlearned.report,
@@ -198,7 +201,11 @@ def _training(trainer: Trainer | None) -> dict[str, Any]:
     if isinstance(trainer, RecipeTrainer):
         return dataclasses.asdict(trainer.recipe)
     kind = trainer if inspect.isroutine(trainer) else type(trainer)
-    return {"function": f"{kind.__module__}:{kind.__qualname__}"}
+    settings = getattr(trainer, "__dataclass_fields__", ())
+    return {
+        "function": f"{kind.__module__}:{kind.__qualname__}",
+        **{name: str(getattr(trainer, name)) for name in settings},
+    }
 
 
 def _counts(commission: Commission, case: Case, copies: int) -> dict[str, int]:

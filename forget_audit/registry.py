@@ -58,6 +58,21 @@ def attacks() -> Mapping[str, type[Attack]]:
     return MappingProxyType(dict(sorted(_attacks.items())))
 
 
+def make_method(
+    name: str, preset: str | None = None, options: Mapping[str, object] = MappingProxyType({})
+) -> Method:
+    """Return the method called `name`, with the settings of a preset, and then `options`.
+
+    Raises:
+        UnknownName: If there is no such method or preset.
+    """
+    kind = get_method(name)
+    if preset is not None and preset not in kind.info.presets:
+        raise UnknownName(unknown("preset", preset, kind.info.presets))
+    settings = kind.info.presets[preset] if preset is not None else {}
+    return kind(**{**settings, **options})
+
+
 def chosen_attacks(names: Iterable[str] | None) -> list[type[Attack]]:
     """Return the attacks called `names`; all if none are given."""
     found = attacks()

@@ -77,6 +77,7 @@ class MethodSection(Section):
     """`[method]`: the unlearning method, if the audit runs it."""
 
     name: str
+    preset: str | None = None
     options: dict[str, Any] = {}
 
 

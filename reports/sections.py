@@ -145,6 +145,7 @@ def _method(evidence: Json) -> tuple[Text | Facts, ...]:
             Fact(label="Method", text=f"{method['title']} ({method['name']}), {method['paper']}"),
             Fact(label="Guarantee", text=words.GUARANTEES.get(method["guarantee"],
                                                               method["guarantee"])),
+            *_reservations(method),
             Fact(label="Parameters", text=_settings(method["parameters"])),
             Fact(label="Effort", text=f"{numbers.count(report['steps'])} steps, "
                  f"{numbers.count(report['rows_touched'])} rows touched, "
@@ -153,6 +154,19 @@ def _method(evidence: Json) -> tuple[Text | Facts, ...]:
         )
     )  # fmt: skip
     return Text(paragraphs=(method["summary"],)), facts
+
+
+def _reservations(method: Json) -> list[Fact]:
+    """Return what a guarantee rests on, and where the method is not the published one."""
+    facts = [
+        Fact(label=label, text=method[key])
+        for key, label in (("assumptions", "It holds if"), ("reconstructed", "Reconstructed"))
+        if method.get(key)
+    ]
+    if method.get("adapted"):
+        text = "no publication defines this method for such a request; the way it is done is ours"
+        facts.append(Fact(label="Our extension", text=text))
+    return facts
 
 
 def _reference(evidence: Json) -> Facts:

@@ -488,7 +488,10 @@ def test_recommended_references_are_enough_for_the_exact_test(more: dict[str, An
         ({"n_f": 150, "n_t": 120}, "120 control rows; at least 150 are needed"),
         ({"r": 12}, "12 retrained models; the exact test needs 19"),
         ({"r": 20, "canary": True}, "20 retrained models; the exact test needs 39"),
-        ({"scope": "class", "n_t": 40, "access": "score"}, "a class or a label need access to weights"),
+        (
+            {"scope": "class", "n_t": 40, "access": "score"},
+            "class or a label need access",
+        ),
         ({"scope": "class", "n_t": 20}, "20 control rows; at least 30 are needed"),
     ],
 )

@@ -1,5 +1,6 @@
 """Plans: what is accepted, and that every problem is reported with its place."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from forget_audit.errors import PlanError
+from forget_audit.methods.scrub import Scrub
 from forget_audit.plan import check_plan, read_plan
 from forget_audit.sections import SECTIONS
 
@@ -159,3 +161,20 @@ def test_not_toml(tmp_path: Path, content: bytes) -> None:
         read_plan(path)
     with pytest.raises(PlanError, match="cannot be read: No such file"):
         read_plan(tmp_path / "absent.toml")
+
+
+def test_a_preset_gives_settings_and_options_come_on_top() -> None:
+    wanted = {"name": "scrub", "preset": "mia", "options": {"epochs": 2}}
+    method = check_plan(changed(method=wanted), Path()).unlearner()
+    published = dataclasses.asdict(Scrub.preset("mia"))
+    assert dataclasses.asdict(method) == {**published, "epochs": 2}  # type: ignore[call-overload]
+    unknown = changed(method={"name": "scrub", "preset": "mai"})
+    assert "did you mean 'mia'?" in problems(unknown)["method.preset"]
+
+
+def test_a_label_is_asked_for_by_name() -> None:
+    asked = {"reference": "R", "scope": "attribute", "attribute": "prime"}
+    plan = check_plan(changed(request=asked, data={"source": "digit_attributes"}), Path())
+    assert plan.case(plan.dataset()).attribute == 3
+    wrong = {"reference": "R", "scope": "class", "attribute": "prime"}
+    assert "does not go with" in problems(changed(request=wrong))["request.scope"]
