@@ -18,6 +18,7 @@ import numpy as np
 
 REQUESTS = ("class", "instance", "attribute")
 FORGOTTEN, LEFT_INSIDE, SILENT = 0.05, 0.35, 0.05
+ASCENT = "neggrad, stop_at_chance=false"  # as published; ours stops at chance by default
 Row = dict[str, Any]
 
 
@@ -65,21 +66,21 @@ class Results:
 def expectations(results: dict[str, Results]) -> Iterator[Expectation]:
     """Return every expectation."""
     by_class, single, label = (results[name] for name in REQUESTS)
-    for name in ("self_unlearning", "suli", "random_label", "boundary_shrink", "neggrad"):
+    for name in ("self_unlearning", "suli", "random_label", "boundary_shrink", ASCENT, "neggrad"):
         yield by_class.expect(
             f"class: {name} leaves a forget accuracy of at most {FORGOTTEN:g}",
             "forget_accuracy", [name], lambda found: found <= FORGOTTEN,
         )  # fmt: skip
     yield by_class.expect(
-        "class: suli keeps at least the retain accuracy of neggrad",
-        "retain_accuracy", ["suli", "neggrad"], lambda suli, ascent: suli >= ascent,
+        f"class: suli keeps at least the retain accuracy of {ASCENT}",
+        "retain_accuracy", ["suli", ASCENT], lambda suli, ascent: suli >= ascent,
     )  # fmt: skip
     yield by_class.expect(
         "class: suli keeps at least that of self_unlearning, and this that of random_label",
         "retain_accuracy", ["suli", "self_unlearning", "random_label"],
         lambda first, second, third: first >= second >= third,
     )  # fmt: skip
-    for name in ("eu_k", "linear_filtration"):
+    for name in ("eu_k, k=1", "eu_k", "linear_filtration"):
         yield by_class.expect(
             f"class: the probe finds the class inside {name} (share above {LEFT_INSIDE:g})",
             "probe", [name], lambda found: found > LEFT_INSIDE,

@@ -22,6 +22,8 @@ Make = Callable[[nn.Module, Case, np.random.Generator], nn.Module]
 EVERY = frozenset[Scope]({"class", "instance", "subclass", "attribute"})
 # Settings tried besides, or instead of, the default ones of a method.
 VARIANTS: Mapping[str, Sequence[Mapping[str, object]]] = {
+    "eu_k": ({}, {"k": 1}),
+    "neggrad": ({}, {"stop_at_chance": False}),
     "weight_filtering": ({"select": "high"}, {"select": "paper_low"}),
     "weight_pruning": ({"select": "high"}, {"select": "paper_low"}),
 }

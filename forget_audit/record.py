@@ -223,7 +223,8 @@ def _counts(commission: Commission, case: Case, copies: int) -> dict[str, int]:
 def _battery(commission: Commission, copies: int, weighed: Weighed) -> dict[str, Any]:
     profile = commission.profile
     primary = list(weighed.control.signals)
-    looked = "answers and weights" if "probe" in primary else "black-box answers"
+    inside = commission.access == "weights" and commission.case.scope != "instance"
+    looked = "answers and weights" if inside else "black-box answers"
     return {
         "profile": profile.name,
         "profile_digest": profile.digest(),

@@ -13,7 +13,7 @@ from forget_audit.errors import NotApplicable
 from forget_audit.methods._layers import last_layers
 from forget_audit.methods._relabel import random_labels
 from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
-from forget_audit.methods._steps import Course, Norms, Stepping
+from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.methods._teaching import answers, divergence
 from forget_audit.registry import method
 from forget_audit.training import Index, rows_tensors
@@ -67,17 +67,15 @@ class Lirf(Stepping):
 
     Departures:
         Reconstructed from the authors' summary and code; the paper itself was not at hand. The
-        split, the frozen deep part, the losses and the way of withdrawing are theirs. The
-        released code weighs the losses by one number that stands in a file it lacks; the weights,
-        rates and passes here are ours. Their loss that makes attention maps differ, so that
-        nobody can distil the knowledge, is computed but not used in the release, needs images,
-        and is left out. The release trains network and deposit in one step, and through `recall`
-        the deposit's labels reach the network too; here the deposit is trained afterwards, on
-        request, and the network does not depend on it. Pruned channels, which the release leaves
-        out, are single weights here. What single rows teach has no classes of its own: such a row
-        loses its label, and a deposit of single rows answers for all classes. Verification: a
-        step of network and deposit equals the closed form; losses and withdrawal compared with
-        the public code; published figures not reproduced.
+        split, the frozen deep part, the losses and the way of withdrawing are theirs; weights of
+        the losses, rates, Adam and passes are ours, for the release reads them from a file that
+        it lacks. Their loss that makes attention maps differ is computed but not used in the
+        release, needs images, and is left out. The release trains network and deposit in one
+        step, and through `recall` the deposit's labels reach the network too; here the deposit
+        is trained afterwards, on request, and the network does not depend on it. Pruned channels
+        are single weights here. What single rows teach has no classes of its own: such a row
+        loses its label, and its deposit answers for all classes. Verification: steps equal the
+        closed form; losses and withdrawal compared with the public code; published figures not.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -95,6 +93,8 @@ class Lirf(Stepping):
         "can be put aside and put back, so it suspends rather than deletes if that is done.",
     )
     epochs: int = 5
+    optimizer: Optimizer = "adam"
+    lr: float = 1e-3
     deep_layers: int = 1
     removal: float = 1.0
     preserve: float = 1.0

@@ -51,6 +51,7 @@ class LpuAscent(Partial):
         target: Share of forget rows classified as labelled at which the climb ends; none for no
             end before the last epoch. With several labels a row it ends at chance instead, when
             the loss of the forgotten labels reaches `log(2)`.
+        clip_norm: Largest norm of the gradient of the selected weights; unlimited if none.
 
     Raises:
         ValueError: If a field is out of its range.
@@ -66,7 +67,8 @@ class LpuAscent(Partial):
         depth here and shrink in its method of flipped labels; both are argued for, neither is
         compared, so set them as you like. Ours are shares from .3 to 1, a shift by the size of
         the selection, biases and normalisations free, batch norm in evaluation mode, and a rate
-        that moves a small model that is sure of its rows. The plain form is `preset("naive")`.
+        that moves a small model that is sure of its rows, with clipped gradients, since ascent has
+        no bottom. The plain form is `preset("naive")`.
         The paper credits it to a paper on influence functions, wrongly. Where several labels
         are at stake, being wrong on all of them would tell as much as being right, so the climb
         ends at chance (our adaptation). Verification: all weights free equals plain ascent bit
@@ -99,11 +101,14 @@ class LpuAscent(Partial):
     momentum: float = 0.0
     density_first: float = 0.3
     target: float | None = 0.0
+    clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.target is not None:
             number("target", self.target, at_least=0)
+        if self.clip_norm is not None:
+            number("clip_norm", self.clip_norm, above=0)
 
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
         """Return a copy that has climbed the loss of the forget rows."""
@@ -123,7 +128,7 @@ class LpuAscent(Partial):
         for epoch in range(self.epochs):
             course.hold(wheel.free(epoch))
             batches = takewhile(go_on, self.batches(len(x), rng))
-            course.run(loss, batches, optimizer, norms=self.norms)
+            course.run(loss, batches, optimizer, norms=self.norms, clip_norm=self.clip_norm)
             if not go_on(np.arange(0)):
                 goal = "loss at log(2)" if case.multi_label else f"accuracy at {self.target:g}"
                 return course.finish(f"forget {goal} in epoch {epoch + 1}")

@@ -22,7 +22,7 @@ def asked(evidence: Json) -> Facts:
     request, data = evidence["request"], evidence["data"]
     scope = f"{numbers.people(evidence['counts']['forget'])} records"
     if request["scope"] == "attribute":
-        scope = f"the label “{request['attribute']}” of {scope}, which stay otherwise"
+        scope = f"the label “{request['attribute']}” of all {scope}"
     elif request["scope"] != "instance":
         kind = "class" if request["scope"] == "class" else "sub-class"
         scope += f": all of {kind} {numbers.value(request['classes'])}"
@@ -96,10 +96,9 @@ def check() -> Facts:
 
 def _sentence(evidence: Json) -> str:
     outcome, reasons = evidence["verdict"]["outcome"], evidence["verdict"]["reasons"]
-    if outcome != "FAIL":
-        return words.BANNERS[outcome]
-    return next((words.BANNERS[code] for code in reasons if code in words.BANNERS),
-                words.BANNERS["FAIL"])  # fmt: skip
+    codes = [code for code in reasons if outcome == "FAIL" and code in words.BANNERS]
+    sentence = words.BANNERS[next(iter(codes), outcome)]
+    return sentence.replace("the deleted records", _deleted(evidence["request"]))
 
 
 def _counts(evidence: Json) -> str:
@@ -129,9 +128,10 @@ def _passed(evidence: Json) -> str:
     bound, main = evidence["verdict"]["attained_bound"], _main(evidence)
     allowed = main and main["margin"]
     share = "a bounded share" if bound is None else f"at most {numbers.percent_at_most(bound)}"
+    gone = _deleted(evidence["request"])
     text = (
-        f"{share[0].upper()}{share[1:]} of the measurable influence of the deleted records remains "
-        f"in the model (or was over-removed), with {_confidence(evidence)} confidence"
+        f"{share[0].upper()}{share[1:]} of the measurable influence of {gone} "
+        f"remains in the model (or was over-removed), with {_confidence(evidence)} confidence"
     )
     return f"{text}; {numbers.percent(allowed)} was allowed." if allowed else f"{text}."
 
@@ -148,17 +148,18 @@ def _failed(evidence: Json) -> str:
     if main["difference"] < 0:
         return (
             f"The model was pushed about {numbers.percent(-main['difference'])} of the measurable "
-            f"influence of the deleted records beyond where retrained models lie ({span})."
+            f"influence of {_deleted(evidence['request'])} beyond where retrained models lie "
+            f"({span})."
         )
     return (
-        f"About {numbers.percent(main['difference'])} of the measurable influence of the deleted "
-        f"records is still in the model ({span})."
+        f"About {numbers.percent(main['difference'])} of the measurable influence of "
+        f"{_deleted(evidence['request'])} is still in the model ({span})."
     )
 
 
 def _undecided(evidence: Json) -> str:
     main, power = _main(evidence), evidence["controls"]["power"]["detectable_share"]
-    text = "The audit cannot tell whether the deleted records are gone."
+    text = f"The audit cannot tell whether {_deleted(evidence['request'])} are gone."
     if main is not None and None not in main["interval"]:
         low, high = (numbers.percent(end) for end in main["interval"])
         text += f" What remains of their influence lies anywhere between {low} and {high}."

@@ -59,8 +59,8 @@ def gates(evidence: Json) -> Table:
     return Table(columns=columns, rows=(*rows, line), caption="Conditions", name="gates")
 
 
-def attacks(evidence: Json) -> Table:
-    """Return a row for every attack that was carried out."""
+def attacks(evidence: Json) -> Table | None:
+    """Return a row for every attack that was carried out, if there is any."""
     columns = (
         Cell(text="Attack"),
         Cell(text="Headline"),
@@ -71,7 +71,7 @@ def attacks(evidence: Json) -> Table:
     )
     carried_out = (item for item in evidence["attacks"] if item["metrics"])
     rows = tuple(_attack(item) for item in carried_out)
-    return Table(columns=columns, rows=rows, caption="Attacks", name="attacks")
+    return Table(columns=columns, rows=rows, caption="Attacks", name="attacks") if rows else None
 
 
 def not_carried_out(evidence: Json) -> Table | None:

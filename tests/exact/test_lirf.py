@@ -18,7 +18,7 @@ from tests.fixtures.requests import Train
 
 WHOLE: dict[str, Any] = {
     "epochs": 1, "batch_size": 1000, "least_steps": 1, "lr": 0.3, "deposit_lr": 0.2,
-    "momentum": 0.0,
+    "momentum": 0.0, "optimizer": "sgd",
 }  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_what_is_taken_out_can_be_put_back(
     scope: str, train: Train, request: pytest.FixtureRequest
 ) -> None:
     model, case = train(request.getfixturevalue(scope), "mlp", hidden=[32])
-    method = Lirf(epochs=10)
+    method = Lirf(epochs=10, optimizer="sgd", lr=0.01)
     target = method.unlearn(model, case, rng()).model
     forgotten = Target(target).accuracy(case.forget)
     whole = withdraw(target, method.deposit(model, target, case, rng()), case)
