@@ -40,7 +40,7 @@ calibrate:  ## how often the verdict is right, on bundled data; about an hour on
 bench:   ## every method on four requests, on bundled data
 	@scripts/setup.sh test
 	OMP_NUM_THREADS=1 $(BIN)/forget-audit bench --seeds 5 --out benchmarks/results
-	$(BIN)/python benchmarks/orderings.py --results benchmarks/results
+	$(BIN)/python benchmarks/orderings.py --results benchmarks/results | tee benchmarks/results/orderings.txt
 
 tables:  ## write the generated tables and pages of README and docs
 	@scripts/setup.sh test
