@@ -183,7 +183,19 @@ def _suggest(trial: optuna.Trial, kind: type[Method], field: str) -> Any:
         return trial.suggest_categorical(field, list(get_args(hint)))
     if isinstance(default, int):
         return trial.suggest_int(field, 1, max(4 * default, 4))
-    return trial.suggest_float(field, default / SPAN, default * SPAN, log=True)
+    return trial.suggest_float(field, default / SPAN, _highest(kind, field, default), log=True)
+
+
+def _highest(kind: type[Method], field: str, default: float) -> float:
+    """Return the greatest value that is searched: ten times the default, less if that is refused.
+
+    A share or a momentum has to stay below one: then halfway there.
+    """
+    try:
+        kind(**{field: default * SPAN})
+    except ValueError:
+        return max(default, (1 + default) / 2)
+    return default * SPAN
 
 
 def _try(

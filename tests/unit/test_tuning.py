@@ -113,6 +113,14 @@ def test_fields_are_chosen_by_kind() -> None:
     assert tuning.fields_of(get_method("finetune"), ["norms"]) == ("norms",)
 
 
+def test_no_trial_is_spent_on_values_that_are_refused() -> None:
+    found = tuning.tune(commission_of(), "finetune", trials=6, over=["momentum"])
+    values = [tried.options["momentum"] for tried in found]
+    assert not any(tried.refused for tried in found)
+    assert max(values) <= 0.95
+    assert min(values) >= 0.09
+
+
 def test_a_missing_optuna_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingDependency, match=r"forget-audit\[tune\]"):
