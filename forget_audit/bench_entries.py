@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from forget_audit import registry
-from forget_audit.errors import ModelError, NotApplicable
+from forget_audit.errors import NotApplicable
+from forget_audit.impostors import inverted, silenced
 from forget_audit.seeds import draw_seed
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.types import Case, Scope
@@ -102,23 +102,6 @@ def _retrained(_model: nn.Module, case: Case, rng: np.random.Generator) -> nn.Mo
     return case.trainer(case.retain.x, case.retain.y, draw_seed(rng))
 
 
-def _scaled_head(factor: float) -> Make:
-    """Return a control that multiplies the row of the forgotten label in the last layer."""
-
-    def make(model: nn.Module, case: Case, _rng: np.random.Generator) -> nn.Module:
-        changed = copy.deepcopy(model)
-        linear = [module for module in changed.modules() if isinstance(module, nn.Linear)]
-        if not linear or case.attribute is None:
-            raise ModelError("expected a linear output layer and a label request; found another")
-        with torch.no_grad():
-            linear[-1].weight[case.attribute] *= factor
-            if linear[-1].bias is not None:
-                linear[-1].bias[case.attribute] *= factor
-        return changed
-
-    return make
-
-
 CONTROLS: Mapping[str, Control] = {
     "do nothing": Control(
         make=_nothing,
@@ -138,14 +121,14 @@ CONTROLS: Mapping[str, Control] = {
         shows=("residual_influence", "gap"),
     ),
     "head row zeroed": Control(
-        make=_scaled_head(0.0),
+        make=silenced,
         expected="the output alone is silenced: it passes every measure of the head, while the "
         "features keep the label as the original does",
         shows=("head_auc", "probe_auc", "residual_influence"),
         scopes=frozenset({"attribute"}),
     ),
     "head flipped": Control(
-        make=_scaled_head(-1.0),
+        make=inverted,
         expected="every answer on the label is turned round: accuracy near 0, and all of the label "
         "still there, INVERTED",
         shows=("head_auc", "forget_accuracy", "residual_influence"),

@@ -59,8 +59,11 @@ def show(
             continue
         say(f"{name} ({kind.removesuffix('s')})\n\n{card['description']}")
         for key, value in card.items():
-            if key not in ("description", "settings"):
+            if key not in ("description", "settings", "presets") and value not in ("", []):
                 say(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        for preset, changes in card.get("presets", {}).items():
+            said = ", ".join(f"{setting} = {value!r}" for setting, value in changes.items())
+            say(f"preset {preset}: {said}")
         for setting, default in card.get("settings", {}).items():
             say(f"setting {setting} = {default!r}")
 

@@ -9,7 +9,7 @@ from torch import nn
 from forget_audit.contracts import LogMethod, Method, MethodInfo, RecipeMethod
 from forget_audit.errors import NotApplicable
 from forget_audit.trainers import RecipeTrainer
-from forget_audit.training_log import record
+from forget_audit.training_log import initial_only, record
 from forget_audit.types import Case, Trainer
 
 SPECIAL = frozenset({"training", "log", "initial"})
@@ -52,7 +52,9 @@ def original_for(method: Method, case: Case, seed: int) -> tuple[nn.Module, Case
             f"{method.info.name} needs a record of the original's training, found a trainer that "
             "keeps none; use a RecipeTrainer"
         )
-    storage = method.storage() if isinstance(method, LogMethod) else None
-    watched = None if "log" in needs else ()
-    model, log = record(trainer, rows, seed, watched=watched, storage=storage)
+    if "log" in needs:
+        storage = method.storage() if isinstance(method, LogMethod) else None
+        model, log = record(trainer, rows, seed, storage=storage)
+    else:
+        model, log = trainer(rows.x, rows.y, seed), initial_only(trainer, seed)
     return model, case.replace(trainer=trainer, log=log)

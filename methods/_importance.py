@@ -22,7 +22,6 @@ from forget_audit.methods._layer_gradients import (
     row_gradients,
     watching_calls,
 )
-from forget_audit.methods._settings import number
 from forget_audit.methods._steps import n_steps
 from forget_audit.training import Index, deal, rows_tensors
 from forget_audit.types import Rows
@@ -169,15 +168,6 @@ def top(scores: Tensors, count: int) -> Tensors:
     sizes = [score.numel() for score in scores.values()]
     parts = torch.split(chosen, sizes)
     return {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
-
-
-def share_of(name: str, value: object) -> None:
-    """Check that a field is a share of the weights or rows, from 0 to 1."""
-    number(name, value, at_least=0)
-    if float(str(value)) > 1:
-        raise ValueError(
-            f"{name}: expected at most 1, found {value!r}; leave it out for the default"
-        )
 
 
 def _layers_by_hand(

@@ -40,10 +40,7 @@ class Partial(Stepping):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("density_first", "density_last"):
-            value = getattr(self, name)
-            number(name, value, at_least=0)
-            if value > 1:
-                raise ValueError(f"{name}: expected a share of at most 1, found {value!r}")
+            number(name, getattr(self, name), at_least=0, at_most=1)
         one_of("shift", self.shift, get_args(Shift))
         flag("prune_bias", self.prune_bias)
         one_of("norms", self.norms, get_args(Norms))

@@ -66,17 +66,15 @@ def number(
     value: object,
     *,
     at_least: float = -math.inf,
+    at_most: float = math.inf,
     above: float = -math.inf,
     below: float = math.inf,
 ) -> None:
     """Check that a field is a finite number within its limits."""
     fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not fits or not (at_least <= value and above < value < below):  # type: ignore[operator]
-        limits = [
-            f"{word} {limit:g}"
-            for word, limit in (("at least", at_least), ("above", above), ("below", below))
-            if math.isfinite(limit)
-        ]
+    if not fits or not (at_least <= value <= at_most and above < value < below):  # type: ignore[operator]
+        words = {"at least": at_least, "at most": at_most, "above": above, "below": below}
+        limits = [f"{word} {limit:g}" for word, limit in words.items() if math.isfinite(limit)]
         raise ValueError(_refusal(name, " ".join(["a finite number", " and ".join(limits)]), value))
 
 

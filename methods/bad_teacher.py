@@ -1,6 +1,5 @@
 """Bad teacher: an incompetent teacher for the forget rows, the model itself for the rest."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
@@ -101,7 +100,7 @@ class BadTeacher(Stepping):
     def __post_init__(self) -> None:
         super().__post_init__()
         number("temperature", self.temperature, above=0)
-        number("retain_share", self.retain_share, at_least=0, below=math.nextafter(1, 2))
+        number("retain_share", self.retain_share, at_least=0, at_most=1)
         one_of("norms", self.norms, get_args(Norms))
 
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:

@@ -191,10 +191,7 @@ class PartialAmnesiac(Subtraction):
         one_of("mask", self.mask, get_args(Mask))
         whole("seed", self.seed, at_least=0)
         for name in ("drop_first", "drop_last", "drop_overall"):
-            value = getattr(self, name)
-            number(name, value, at_least=0)
-            if value > 1:
-                raise ValueError(f"{name}: expected a share of at most 1, found {value!r}")
+            number(name, getattr(self, name), at_least=0, at_most=1)
 
     def storage(self) -> Pruned:
         """Return how the update of a step is stored."""

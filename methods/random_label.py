@@ -4,17 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-import torch
 from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned
-from forget_audit.labels import label_loss
-from forget_audit.methods._relabel import random_labels
-from forget_audit.methods._settings import flag, one_of, refuse_unserved, whole, whole_numbers
-from forget_audit.methods._steps import Course, Norms, Stepping, forget_then_retain
+from forget_audit.methods._relabel import Relabelling
+from forget_audit.methods._settings import one_of, refuse_unserved
+from forget_audit.methods._steps import Course, forget_then_retain
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
-from forget_audit.types import Case, Labels
+from forget_audit.training import rows_tensors
+from forget_audit.types import Case
 
 Policy = Literal["forget_only", "sequential", "mixed"]
 
@@ -30,7 +28,7 @@ PRESETS = {
 
 @method
 @dataclass(frozen=True, kw_only=True)
-class RandomLabel(Stepping):
+class RandomLabel(Relabelling):
     """Teach the model random labels for the forget rows.
 
     Each forget row gets a label drawn uniformly from the classes allowed for it, and the
@@ -101,55 +99,23 @@ class RandomLabel(Stepping):
     lr: float = 5e-3
     weight_decay: float = 5e-4
     policy: Policy = "sequential"
-    forget_batch_size: int = 32
-    exclude_true: bool = True
-    exclude_classes: tuple[int, ...] | None = None
-    per_epoch: bool = True
-    forget_norms: Norms = "eval"
-    retain_norms: Norms = "train"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("policy", self.policy, get_args(Policy))
-        whole("forget_batch_size", self.forget_batch_size, at_least=1)
-        if self.exclude_classes is not None:
-            classes = whole_numbers("exclude_classes", self.exclude_classes)
-            object.__setattr__(self, "exclude_classes", classes)
-        for name in ("exclude_true", "per_epoch"):
-            flag(name, getattr(self, name))
-        for name in ("forget_norms", "retain_norms"):
-            one_of(name, getattr(self, name), get_args(Norms))
 
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
         """Return a copy that was taught random labels for the forget rows."""
         refuse_unserved(self.info, case)
-        forget_pass = (0, len(case.forget), self.forget_batch_size, self.forget_norms)
+        passes = [self.forget_pass(case)]
         if self.policy == "forget_only":
-            x, y = rows_tensors(case.forget, model)
-            passes = [forget_pass]
+            rows = rows_tensors(case.forget, model)
         else:
-            x, y = forget_then_retain(case, model)
+            rows = forget_then_retain(case, model)
             if self.policy == "sequential":
-                retain_pass = (len(case.forget), len(x), self.batch_size, self.retain_norms)
-                passes = [forget_pass, retain_pass]
+                passes.append(self.retain_pass(case))
             else:
-                passes = [(0, len(x), self.batch_size, self.retain_norms)]
+                passes = [(0, len(rows[0]), self.batch_size, self.retain_norms)]
         course = Course(model, rng, [norms for *_, norms in passes])
-        optimizer = self.make_optimizer(course)
-
-        def loss(index: Index) -> torch.Tensor:
-            return label_loss(course.model(x[index]), y[index])
-
-        for epoch in range(self.epochs):
-            if self.per_epoch or epoch == 0:
-                y[: len(case.forget)] = torch.from_numpy(self.draw(case, rng)).to(y.device)
-            for start, end, batch_size, norms in passes:
-                batches = (start + b for b in self.batches(end - start, rng, batch_size))
-                course.run(loss, batches, optimizer, norms=norms)
+        self.teach(course, case, rows, passes, rng)
         return course.finish(f"all {self.epochs} epochs done")
-
-    def draw(self, case: Case, rng: np.random.Generator) -> Labels:
-        """Return a random label for each forget row, see `random_labels`."""
-        return random_labels(
-            case, rng, exclude_true=self.exclude_true, exclude_classes=self.exclude_classes
-        )

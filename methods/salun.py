@@ -1,34 +1,29 @@
 """SalUn: random labels for the forget rows, taught to the weights that matter to them."""
 
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from forget_audit.contracts import MethodInfo, Unlearned
-from forget_audit.labels import label_loss, to_forget
-from forget_audit.methods._importance import Tensors, mean_gradient, share_of, top
-from forget_audit.methods._relabel import random_labels
+from forget_audit.labels import to_forget
+from forget_audit.methods._importance import Tensors, mean_gradient, top
+from forget_audit.methods._relabel import Relabelling
 from forget_audit.methods._settings import (
-    flag,
     number,
-    one_of,
     refuse_unserved,
-    whole,
-    whole_numbers,
 )
-from forget_audit.methods._steps import Course, Norms, Stepping, forget_then_retain
+from forget_audit.methods._steps import Course, forget_then_retain
 from forget_audit.registry import method
 from forget_audit.targets import evaluating
-from forget_audit.training import Index
 from forget_audit.types import Case
 
 
 @method
 @dataclass(frozen=True, kw_only=True)
-class SalUn(Stepping):
+class SalUn(Relabelling):
     """Teach random labels to the weights with the greatest gradient on the forget rows.
 
     The gradient of the loss of all forget rows says which weights are salient for them. The
@@ -104,25 +99,10 @@ class SalUn(Stepping):
     lr: float = 0.013
     weight_decay: float = 5e-4
     share: float = 0.5
-    forget_batch_size: int = 32
-    exclude_true: bool = True
-    exclude_classes: tuple[int, ...] | None = None
-    per_epoch: bool = True
-    forget_norms: Norms = "eval"
-    retain_norms: Norms = "train"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number("share", self.share, above=0)
-        share_of("share", self.share)
-        whole("forget_batch_size", self.forget_batch_size, at_least=1)
-        if self.exclude_classes is not None:
-            classes = whole_numbers("exclude_classes", self.exclude_classes)
-            object.__setattr__(self, "exclude_classes", classes)
-        for name in ("exclude_true", "per_epoch"):
-            flag(name, getattr(self, name))
-        for name in ("forget_norms", "retain_norms"):
-            one_of(name, getattr(self, name), get_args(Norms))
+        number("share", self.share, above=0, at_most=1)
 
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
         """Return a copy whose salient weights were taught random labels."""
@@ -130,29 +110,10 @@ class SalUn(Stepping):
         x, y = forget_then_retain(case, model)
         n = len(case.forget)
         course = Course(model, rng, [self.forget_norms, self.retain_norms])
-        optimizer = self.make_optimizer(course)
         masks = self.salient(course, x[:n], to_forget(case, y[:n]))
         course.rows_touched = n
         course.hold(masks)
-
-        def loss(index: Index) -> torch.Tensor:
-            return label_loss(course.model(x[index]), y[index])
-
-        excluded = self.exclude_classes
-        if excluded is None and case.scope != "class":
-            excluded = ()
-        for epoch in range(self.epochs):
-            if self.per_epoch or epoch == 0:
-                drawn = random_labels(
-                    case, rng, exclude_true=self.exclude_true, exclude_classes=excluded
-                )
-                y[:n] = torch.from_numpy(drawn).to(y.device)
-            for start, end, size, norms in (
-                (0, n, self.forget_batch_size, self.forget_norms),
-                (n, len(x), self.batch_size, self.retain_norms),
-            ):
-                batches = (start + b for b in self.batches(end - start, rng, size))
-                course.run(loss, batches, optimizer, norms=norms)
+        self.teach(course, case, (x, y), [self.forget_pass(case), self.retain_pass(case)], rng)
         chosen, total = (sum(int(f(m)) for m in masks.values()) for f in (torch.sum, torch.numel))
         note = f"{chosen} of {total} weights may change"
         return course.finish(f"all {self.epochs} epochs done", note)

@@ -1,6 +1,5 @@
 """Two-stage retraining: neutralise the forget rows, then recover the rest by distillation."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -110,7 +109,7 @@ class TwoStage(Stepping):
             one_of("contrast", self.contrast, get_args(Contrast))
         whole("repair_epochs", self.repair_epochs, at_least=0)
         number("repair_lr", self.repair_lr, above=0)
-        number("beta", self.beta, at_least=0, below=math.nextafter(1, 2))
+        number("beta", self.beta, at_least=0, at_most=1)
         number("temperature", self.temperature, above=0)
         flag("mask_forgotten", self.mask_forgotten)
         for name in ("forget_norms", "repair_norms"):

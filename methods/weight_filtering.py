@@ -21,7 +21,7 @@ from forget_audit.methods._filtering import (
     phi_coefficients,
     ratio,
 )
-from forget_audit.methods._importance import Tensors, mean_gradient, power_sums, share_of, top
+from forget_audit.methods._importance import Tensors, mean_gradient, power_sums, top
 from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
@@ -134,15 +134,15 @@ class WeightFiltering(Filtering):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        share_of("phi", self.phi)
-        share_of("influential", self.influential)
+        number("phi", self.phi, at_least=0, at_most=1)
+        number("influential", self.influential, at_least=0, at_most=1)
         for name, kind in (("adapt", Adapt), ("threshold", Threshold), ("fill", Fill)):
             one_of(name, getattr(self, name), get_args(kind))
         one_of("hessian", self.hessian, get_args(Hessian))
         if self.score is not None:
             one_of("score", self.score, get_args(Score))
         if self.threshold == "quantile":
-            share_of("tau", self.tau)
+            number("tau", self.tau, at_least=0, at_most=1)
         number("tau", self.tau, at_least=0)
         number("perturbation", self.perturbation, at_least=0)
         number("damping", self.damping, above=0)

@@ -21,7 +21,7 @@ from forget_audit.methods._filtering import (
     outputs_of,
     ratio,
 )
-from forget_audit.methods._importance import Tensors, power_sums, share_of, top
+from forget_audit.methods._importance import Tensors, power_sums, top
 from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
@@ -127,7 +127,7 @@ class WeightPruning(Filtering):
         one_of("curvature", self.curvature, get_args(Curvature))
         one_of("quantiles_over", self.quantiles_over, get_args(Quantiles))
         for name in ("candidates", "pace", "enough"):
-            share_of(name, getattr(self, name))
+            number(name, getattr(self, name), at_least=0, at_most=1)
         number("held_out", self.held_out, at_least=0, below=1)
 
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
