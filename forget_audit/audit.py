@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,34 +26,20 @@ from forget_audit.commission import CANARY, Commission, make_subject
 from forget_audit.digests import canonical_json
 from forget_audit.errors import NotApplicable, VerificationError
 from forget_audit.findings import AttackResult, Verdict
+from forget_audit.key_sources import find_key
 from forget_audit.laboratory import Laboratory, Procedure
+from forget_audit.ledger import Ledger
 from forget_audit.policy import Weighed, weigh
 from forget_audit.practice import practise
+from forget_audit.progress import Display, Silent
 from forget_audit.references import Counts, prepare_references
-from forget_audit.reports.release import Released, release
-from forget_audit.signing import SigningKey, default_key
+from forget_audit.reports.release import Released, Terms, draft, issued, release
+from forget_audit.signing import SigningKey
 from forget_audit.targets import Target
 from forget_audit.training import fitting_threads
 from forget_audit.trials import Labs
-from forget_audit.types import Case, Json, Progress, Trainer
+from forget_audit.types import Case, Json, Trainer
 from forget_audit.weighing import Group
-
-
-class Display(Protocol):
-    """Shows how far an audit is."""
-
-    def stage(self, name: str, total: int) -> AbstractContextManager[Progress]:
-        """Show a stage of `total` steps; yields a function called with finished steps."""
-        ...
-
-
-class Silent:
-    """Shows no progress."""
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Progress]:  # noqa: ARG002 a `Display`
-        """Yield a function to be called with the number of finished steps."""
-        yield lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +55,8 @@ class Audit:
         models: The audited model or copies.
         made_here: Whether the audit made them.
         secret: Of the pseudonyms; kept apart from the report.
+        private: Ids of the forgotten rows and paths, each with what it is: no report holds them.
+        held: Files of remembered models that were trained on what was to be forgotten.
     """
 
     verdict: Verdict
@@ -79,9 +67,11 @@ class Audit:
     models: tuple[nn.Module, ...]
     made_here: bool
     secret: bytes
+    private: Mapping[str, str]
+    held: tuple[Path, ...]
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write `evidence.json` and `scores.npz`, unsigned, and return their paths."""
+        """Write `evidence.json` and `scores.npz` as a draft, unsigned; return their paths."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         files = target / "evidence.json", target / "scores.npz"
@@ -95,6 +85,9 @@ class Audit:
         *,
         key: SigningKey | None = None,
         formats: Sequence[str] = ("html", "pdf"),
+        ledger: Ledger | None = None,
+        private: Mapping[str, str] | None = None,
+        timestamp: str | None = None,
     ) -> Released:
         """Render, sign and write the report directory.
 
@@ -104,21 +97,43 @@ class Audit:
             folder: Created if needed; must hold no other files.
             key: Signs; the default key, made on first use, if left out.
             formats: `html`, `pdf` or both.
+            ledger: Where the issue is recorded; nowhere if left out.
+            private: Further strings that must not leave, each with what it is.
+            timestamp: Address of a time stamping authority; none is asked if left out.
 
         Raises:
             VerificationError: If evidence and scores disagree.
+            LeakError: If a file holds what must not leave.
         """
         differences = scoretable.recompute(self.evidence, self.scores)
         if differences:
             raise VerificationError("; ".join(differences))
-        signer = key or default_key()
-        evidence = copy.deepcopy(self.evidence)
-        evidence["report"]["key"] = signer.protection
-        files = {}
-        if self.made_here:
-            names = [entry["name"] for entry in evidence["model"]["audited"]]
-            files = dict(zip(names, map(safetensors_bytes, self.models), strict=True))
-        return release(evidence, self.scores, files, signer, Path(folder), tuple(formats))
+        signer = key or find_key(None)
+        terms = Terms(
+            formats=formats,
+            ledger=ledger,
+            private={**self.private, **(private or {})},
+            timestamp=timestamp,
+        )
+        evidence = issued(self.evidence, signer, ledger)
+        return release(evidence, self.scores, self.files(), signer, Path(folder), terms)
+
+    def draft(self, folder: str | Path, private: Mapping[str, str] | None = None) -> Released:
+        """Write evidence, scores and an unsigned page that says that it is a draft.
+
+        Args:
+            folder: Created if needed; must hold no other files.
+            private: Further strings that must not leave, each with what it is.
+        """
+        everything = {**self.private, **(private or {})}
+        return draft(self.evidence, self.scores, Path(folder), everything)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the models that the audit made, as they are released."""
+        if not self.made_here:
+            return {}
+        names = [entry["name"] for entry in self.evidence["model"]["audited"]]
+        return dict(zip(names, map(safetensors_bytes, self.models), strict=True))
 
 
 def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
@@ -136,8 +151,9 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
     case, counts, seed = commission.case, commission.counts, commission.seed
     start = time.perf_counter()
     timings: dict[str, float] = {}
+    held: list[Path] = []
     with shown.stage("training references", counts.total) as step, _timed(timings, "training"):
-        workshop = commission.workshop(step)
+        workshop = commission.workshop(step, held.append)
         references = prepare_references(workshop, counts)
     with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
         subject = make_subject(commission, workshop, step)
@@ -182,6 +198,8 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
         models=subject.models,
         made_here=not commission.unlearned,
         secret=secret,
+        private=dict.fromkeys(case.forget.ids.tolist(), "the id of a deleted record"),
+        held=tuple(dict.fromkeys(held)),
     )
 
 

@@ -14,7 +14,17 @@ from typing import Annotated
 import typer
 
 import forget_audit
-from forget_audit import cli_bench, cli_catalogue, cli_keys, cli_outlook
+from forget_audit import (
+    cli_bench,
+    cli_catalogue,
+    cli_gate,
+    cli_keys,
+    cli_ledger,
+    cli_outlook,
+    cli_release,
+    cli_verify,
+)
+from forget_audit.cli_release import KeyOption, LedgerOption, PassphraseEnv, PassphraseFd
 from forget_audit.console import Bars, ask_passphrase, complain, say, say_json
 from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
 
@@ -29,6 +39,14 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.keys, name="keys")
 app.add_typer(cli_keys.trusted, name="trust")
+app.add_typer(cli_ledger.ledger, name="ledger")
+app.add_typer(cli_release.proof, name="proof")
+app.command("verify")(cli_verify.verify)
+app.command("gate")(cli_gate.gate)
+app.command("bundle")(cli_gate.bundle)
+app.command("report")(cli_release.report)
+app.command("review")(cli_release.review)
+app.command("purge")(cli_release.purge)
 app.command("list")(cli_catalogue.list_items)
 app.command("show")(cli_catalogue.show)
 app.command("doctor")(cli_catalogue.doctor)
@@ -117,18 +135,25 @@ def certify(
     workers: Workers = 1,
     dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
     fresh: Annotated[bool, typer.Option(help="Train again what is remembered.")] = False,
+    key: KeyOption = None,
+    passphrase_env: PassphraseEnv = None,
+    passphrase_fd: PassphraseFd = None,
+    ledger: LedgerOption = None,
+    draft: Annotated[bool, typer.Option(help="Sign nothing; every page says DRAFT.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the audit and write the signed report. Exit code 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 
     Example: forget-audit certify plan.toml --out audit
     """
-    from forget_audit import runs
+    from forget_audit import forecasts, runs
+    from forget_audit.key_sources import asker
 
+    ask = asker(passphrase_env, passphrase_fd, ask_passphrase)
     checked = runs.read(plan)
     if dry_run:
-        forecast = runs.forecast(checked, device=device)
-        say_json(forecast) if as_json else say("\n".join(runs.forecast_lines(forecast)))
+        forecast = forecasts.forecast(checked, runs.commissioned(checked, device=device))
+        say_json(forecast) if as_json else say("\n".join(forecasts.lines(forecast)))
         return
     target = out or plan.with_name(f"{plan.stem}-audit")
     done = runs.certify(
@@ -138,7 +163,7 @@ def certify(
         device=device,
         fresh=fresh,
         workers=workers,
-        ask=ask_passphrase,
+        issue=runs.Issue(key=key, ledger=ledger, draft=draft, ask=ask),
     )
     say_json(done.as_json()) if as_json else say("\n".join(done.lines()))
     raise typer.Exit(CODES[done.audit.verdict.outcome])
@@ -162,29 +187,3 @@ def unlearn(
 
     made = runs.unlearn(runs.read(plan, method=method), out, Bars(), device=device)
     say_json(made) if as_json else say(f"{made['method']} wrote {out} and {made['record']}")
-
-
-@app.command()
-def verify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...")],
-    trust: Annotated[Path | None, typer.Option(help="Trust file; yours if left out.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check a report directory, PDF, HTML or attestation, and compute the verdict again.
-
-    Exit code 0 valid and trusted, 1 invalid, 3 valid but signer unknown, 4 expired or revoked.
-
-    Example: forget-audit verify audit --trust trust.json
-    """
-    from forget_audit.runs import verify_paths
-
-    code, results = verify_paths(paths, trust)
-    if as_json:
-        say_json(results)
-    else:
-        for result in results:
-            for check in result["checks"]:
-                where = f" {check['file']}" if check["file"] else ""
-                say(f"{check['outcome']:<14}{check['name']}{where}: {check['detail']}")
-            say(f"{result['path']}: {result['summary']}")
-    raise typer.Exit(code)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import shutil
-import sys
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 import typer
@@ -20,7 +16,6 @@ from forget_audit.digests import plain
 
 Kind = Literal["methods", "attacks", "datasets", "models"]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
-APT = "apt-get install --no-install-recommends"
 
 
 def list_items(
@@ -96,66 +91,16 @@ def catalogue(kind: Kind) -> dict[str, dict[str, Any]]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that an audit may need.
-
-    Args:
-        name: Of the thing.
-        found: What was found.
-        missing: Whether it is needed and not there.
-        remedy: The line that installs it; empty if nothing is to be done.
-    """
-
-    name: str
-    found: str
-    missing: bool = False
-    remedy: str = ""
-
-
 def doctor(as_json: AsJson = False) -> None:
     """Say what is installed, what is missing, and the line that installs it.
 
     Example: forget-audit doctor
     """
+    from forget_audit.diagnosis import diagnose
+
     findings = diagnose()
     if as_json:
         say_json(plain(findings))
     else:
-        for finding in findings:
-            mark = "missing" if finding.missing else "ok"
-            say(f"{mark:<8}{finding.name}: {finding.found}")
-            if finding.remedy:
-                say(f"        {finding.remedy}")
+        say("\n".join(line for finding in findings for line in finding.lines))
     raise typer.Exit(1 if any(finding.missing for finding in findings) else 0)
-
-
-def diagnose() -> list[Finding]:
-    """Look for everything that commands use."""
-    from forget_audit.reports.pdf import available
-    from forget_audit.signing import home
-
-    findings = [Finding(name="python", found=sys.version.split()[0])]
-    for package in ("torch", "torchvision", "scikit-learn", "xgboost", "statsmodels", "pyhanko"):
-        try:
-            findings.append(Finding(name=package, found=version(package)))
-        except PackageNotFoundError:
-            remedy = f"python -m pip install {package}"
-            findings.append(Finding(name=package, found="none", missing=True, remedy=remedy))
-    lack = available()
-    findings.append(
-        Finding(
-            name="PDF rendering",
-            found="none" if lack else "ready",
-            missing=bool(lack),
-            remedy=lack or "",
-        )
-    )
-    for tool, package in (("pdfsig", "poppler-utils"), ("openssl", "openssl")):
-        path = shutil.which(tool)
-        remedy = "" if path else f"{APT} {package}  (only to check reports by hand)"
-        findings.append(Finding(name=tool, found="found" if path else "not found", remedy=remedy))
-    for name, place in (("signing key", "keys/default"), ("trust file", "trust.json")):
-        there = (home() / place).exists()
-        findings.append(Finding(name=name, found="found" if there else "none yet"))
-    return findings

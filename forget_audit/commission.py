@@ -19,6 +19,7 @@ from forget_audit.originals import original_for
 from forget_audit.plan import Plan
 from forget_audit.profiles import PROFILES, Profile
 from forget_audit.references import Counts, Workshop
+from forget_audit.sections import ReportSection
 from forget_audit.seeds import derive, generator
 from forget_audit.types import Access, Case, Progress
 
@@ -32,9 +33,11 @@ class About:
     Args:
         reference: Opaque reference of the request.
         received: Day of the request, ISO 8601.
+        due: Day by which it must be met.
+        erased: Day on which the records themselves were erased.
         attribute: Name of the label to be forgotten, if that is what was asked.
         basis: Legal basis.
-        controller: Who answers for the model.
+        report: Who answers, who reads, and what else was derived from the model.
         title: What the data are.
         label_noise: Share of labels drawn at random.
         duplicates_dropped: Rows of equal content that were left out.
@@ -45,9 +48,11 @@ class About:
 
     reference: str = "unreferenced"
     received: str | None = None
+    due: str | None = None
+    erased: str | None = None
     attribute: str | None = None
     basis: str = "not stated"
-    controller: str = "not stated"
+    report: ReportSection = field(default_factory=ReportSection)
     title: str = "arrays in memory"
     label_noise: float = 0.0
     duplicates_dropped: int = 0
@@ -98,7 +103,9 @@ class Commission:
     fresh: bool = False
     workers: int = 1
 
-    def workshop(self, progress: Progress = lambda _: None) -> Workshop:
+    def workshop(
+        self, progress: Progress = lambda _: None, held: Callable[[Path], None] = lambda _: None
+    ) -> Workshop:
         """Return where the models of this audit are trained."""
         return Workshop(
             case=self.case,
@@ -108,6 +115,7 @@ class Commission:
             fresh=self.fresh,
             workers=self.workers,
             progress=progress,
+            held=held,
         )
 
 
@@ -141,7 +149,7 @@ def from_plan(
     }
     models = {kind: load_weights(architecture.build(), path) for kind, path in files.items()}
     counts = plan.references.model_dump(exclude={"seed"})
-    received = plan.request.received
+    days = plan.request.model_dump(mode="json", include={"received", "due", "erased"})
     return Commission(
         case=case,
         template=architecture.build,
@@ -157,10 +165,10 @@ def from_plan(
         canary=plan.battery.canary,
         about=About(
             reference=plan.request.reference,
-            received=received.isoformat() if received else None,
+            **days,
             attribute=plan.request.attribute,
             basis=plan.request.basis,
-            controller=plan.report.controller,
+            report=plan.report,
             title=dataset.title,
             label_noise=dataset.label_noise,
             duplicates_dropped=dataset.duplicates_dropped,

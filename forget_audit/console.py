@@ -54,7 +54,7 @@ def say_json(value: Any) -> None:
 
 
 def ask_passphrase() -> str:
-    """Return the passphrase of the signing key: from the environment, or asked for.
+    """Return the passphrase or PIN of the signing key: from the environment, or asked for.
 
     Raises:
         KeyFileError: If there is neither the variable nor a terminal.
@@ -64,6 +64,6 @@ def ask_passphrase() -> str:
         return given
     if not sys.stdin.isatty():
         raise KeyFileError(
-            f"the signing key has a passphrase; set {PASSPHRASE}, or run in a terminal to be asked"
+            f"the signing key has a passphrase or PIN; set {PASSPHRASE}, or run in a terminal"
         )
-    return str(typer.prompt("passphrase of the signing key", hide_input=True, err=True))
+    return str(typer.prompt("passphrase or PIN of the signing key", hide_input=True, err=True))

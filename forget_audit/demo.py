@@ -126,7 +126,8 @@ def run_demo(folder: Path, seed: int, data: str) -> bool:
         )
         path.write_text(text, encoding="utf-8")
         say(f"\n{story.words}")
-        done = runs.certify(runs.read(path), folder / story.name, Bars(), ask=ask_passphrase)
+        issue = runs.Issue(ask=ask_passphrase)
+        done = runs.certify(runs.read(path), folder / story.name, Bars(), issue=issue)
         for line in done.lines():
             say(f"  {line}")
         for stage, seconds in done.timings().items():

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -44,27 +44,21 @@ def case_digest(case: Case) -> str:
     return arrays_digest(arrays)
 
 
+def pseudonym(identifier: str, key: bytes) -> str:
+    """Return the pseudonym of `identifier` under its own key, 32 hexadecimal digits."""
+    return hmac.new(key, identifier.encode(), "sha256").hexdigest()[:32]
+
+
+def pseudonym_key(identifier: str, secret: bytes) -> bytes:
+    """Return the key of one pseudonym; to show it betrays no other pseudonym, nor the secret."""
+    return hmac.new(secret, identifier.encode(), "sha256").digest()
+
+
 def pseudonyms(ids: npt.NDArray[np.str_], secret: bytes) -> npt.NDArray[np.str_]:
-    """Return HMAC-SHA256 pseudonyms of `ids` under `secret`, 32 hexadecimal digits each."""
+    """Return pseudonyms of `ids`, HMAC-SHA256 each under its own key made from `secret`."""
     return np.array(
-        [hmac.new(secret, text.encode(), "sha256").hexdigest()[:32] for text in ids.tolist()],
-        dtype=np.str_,
+        [pseudonym(text, pseudonym_key(text, secret)) for text in ids.tolist()], dtype=np.str_
     )
-
-
-def merkle_root(leaves: Sequence[bytes]) -> str:
-    """Return the root over `leaves` as RFC 6962 defines it, in hexadecimal.
-
-    One leaf can later be shown to be inside without revealing the others.
-    """
-
-    def root(part: Sequence[bytes]) -> bytes:
-        if len(part) == 1:
-            return hashlib.sha256(b"\x00" + part[0]).digest()
-        split = 1 << ((len(part) - 1).bit_length() - 1)
-        return hashlib.sha256(b"\x01" + root(part[:split]) + root(part[split:])).digest()
-
-    return root(leaves).hex() if leaves else sha256(b"")
 
 
 ROOMS = ("attacks", "experiments", "methods", "reports")

@@ -4,7 +4,7 @@ The usual writers fix the rounds at 2,048, which is too few for a passphrase. Th
 standard one (RFC 8018), so openssl and every common library read it.
 """
 
-import os
+import secrets
 
 from asn1crypto import algos, keys, pem
 from cryptography.hazmat.primitives import hashes, padding
@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 ROUNDS = 600_000
 
 
-def encrypted_pem(pkcs8: bytes, passphrase: str) -> bytes:
-    """Return the DER private key `pkcs8` as an encrypted PEM file."""
-    salt, start = os.urandom(16), os.urandom(16)
-    secret = PBKDF2HMAC(hashes.SHA256(), 32, salt, ROUNDS).derive(passphrase.encode())
+def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
+    """Return the DER private key `pkcs8` as a PEM file that the bytes of a passphrase open."""
+    salt, start = secrets.token_bytes(16), secrets.token_bytes(16)
+    secret = PBKDF2HMAC(hashes.SHA256(), 32, salt, ROUNDS).derive(passphrase)
     pad = padding.PKCS7(128).padder()
     encryptor = Cipher(algorithms.AES(secret), modes.CBC(start)).encryptor()
     content = encryptor.update(pad.update(pkcs8) + pad.finalize()) + encryptor.finalize()

@@ -74,3 +74,7 @@ class KeyFileError(ForgetAuditError):
 
 class VerificationError(ForgetAuditError):
     """A digest, signature or recomputed number differs from what was released."""
+
+
+class LeakError(ForgetAuditError):
+    """Something about to be signed holds what must not leave; nothing was written."""

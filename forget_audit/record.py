@@ -15,13 +15,12 @@ import torch
 from torch import nn
 
 import forget_audit
-from forget_audit import registry
+from forget_audit import declarations, merkle, registry
 from forget_audit.architectures import safetensors_bytes
 from forget_audit.commission import About, Commission, Subject
 from forget_audit.digests import (
     canonical_json,
     case_digest,
-    merkle_root,
     plain,
     pseudonyms,
     sha256,
@@ -31,11 +30,11 @@ from forget_audit.findings import AttackResult
 from forget_audit.policy import Weighed
 from forget_audit.pools import Pool
 from forget_audit.references import References
-from forget_audit.reports.attestation import AUDIT_TYPE
-from forget_audit.scoretable import weighed_json
+from forget_audit.scoretable import from_bytes, weighed_json
+from forget_audit.summaries import summaries
 from forget_audit.targets import Target, weights_digest
 from forget_audit.trainers import RecipeTrainer
-from forget_audit.types import Case, Json, Trainer
+from forget_audit.types import SMALL_REQUEST, Case, Json, Trainer
 
 CARD_KEYS = (
     "title",
@@ -72,29 +71,23 @@ def compile_evidence(
 ) -> Json:
     """Return the evidence of a finished audit as plain JSON."""
     case, about = commission.case, commission.about
+    plan = declarations.published_plan(commission)
     issued = datetime.now(UTC)
     mark = sha256(secret + scores)[:6].upper()
     evidence = {
         "schema": SCHEMA,
-        "report": {
-            "id": f"FA-{issued:%Y%m%d}-{mark}",
-            "issued": issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "status": "issued",
-            "classification": "restricted",
-            "controller": about.controller,
-            "supersedes": None,
-            "key": "unattended",
-            "predicate_type": AUDIT_TYPE,
-        },
+        "report": declarations.report_block(about, f"FA-{issued:%Y%m%d}-{mark}", issued),
         "tool": {
             "name": "forget-audit",
             "version": forget_audit.__version__,
             "source_digest": sources_digest(Path(forget_audit.__file__).parent),
         },
-        "plan": about.plan,
+        "plan": plan,
         "request": {
             "reference": about.reference,
             "received": about.received,
+            "due": about.due,
+            "erased": about.erased,
             "scope": case.scope,
             "classes": case.classes,
             "attribute": about.attribute,
@@ -104,25 +97,27 @@ def compile_evidence(
         "model": _model(commission, subject),
         "method": _method(commission, subject),
         "training": _training(case.trainer),
+        **declarations.declared_parts(about),
         "counts": _counts(commission, case, len(subject.models)),
         "battery": _battery(commission, len(subject.models), weighed),
         **weighed_json(weighed),
+        **summaries(from_bytes(scores)),
         "attacks": [_attack(result) for result in attacks],
         "seeds": {
             "root": commission.seed,
-            "commitment": sha256(canonical_json([str(commission.seed), about.plan])),
+            "commitment": sha256(canonical_json([str(commission.seed), plan])),
         },
         "digests": {
             "scores": sha256(scores),
-            "plan": sha256(canonical_json(about.plan)),
+            "plan": sha256(canonical_json(plan)),
             "case": case_digest(case),
         },
         "environment": _environment(),
         "timings": dict(timings),
         "duration_s": timings["total"],
-        "retention": _retention(commission),
-        "limits": _limits(commission),
-        "obligations": [],
+        "retention": declarations.retention(commission),
+        "limits": declarations.limits(commission),
+        "command": "forget-audit certify PLAN.toml",
     }
     result: Json = plain(evidence)
     return result
@@ -131,10 +126,10 @@ def compile_evidence(
 def _data(case: Case, about: About, secret: bytes) -> dict[str, Any]:
     leaves = sorted(pseudonyms(case.forget.ids, secret).tolist())
     return {
-        "source": case.name,
-        "title": about.title,
+        "source": declarations.published_source(case.name),
+        "title": declarations.published_source(about.title),
         "digest": case_digest(case),
-        "forget_commitment": merkle_root([leaf.encode() for leaf in leaves]),
+        "forget_commitment": merkle.root([leaf.encode() for leaf in leaves]).hex(),
         "n_classes": case.n_classes,
         "shape": case.retain.x.shape[1:],
         "label_noise": about.label_noise,
@@ -183,6 +178,9 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
         return None
     info = method.info
     parameters = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}  # type: ignore[arg-type]
+    report = dataclasses.asdict(subject.unlearned.report)
+    if declarations.small(commission):
+        report |= {"rows_touched": None, "notes": []}
     return {
         "name": info.name,
         "title": info.title,
@@ -193,7 +191,7 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
         "adapted": commission.case.scope in info.adapted,
         "summary": info.summary,
         "parameters": parameters,
-        "report": subject.unlearned.report,
+        "report": report,
     }
 
 
@@ -208,8 +206,12 @@ def _training(trainer: Trainer | None) -> dict[str, Any]:
     }
 
 
-def _counts(commission: Commission, case: Case, copies: int) -> dict[str, int]:
-    roles = {role: len(rows) for role, rows in case.roles().items()}
+def _counts(commission: Commission, case: Case, copies: int) -> dict[str, Any]:
+    """Return all sizes; those that would tell how many people a small request is about, roughly."""
+    roles: dict[str, Any] = {role: len(rows) for role, rows in case.roles().items()}
+    if declarations.small(commission):
+        coarse = SMALL_REQUEST * (len(case.retain) // SMALL_REQUEST)
+        roles |= {"forget": None, "forget_band": declarations.BAND, "retain": coarse}
     return {
         **{"others": 0, **roles},
         "retrained": commission.counts.retrained,
@@ -255,45 +257,3 @@ def _environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
-
-
-def _retention(commission: Commission) -> list[dict[str, str]]:
-    models = "kept in the cache of the audit" if commission.cache else "not kept"
-    return [
-        {
-            "what": "original and shadow models; originals and candidate shadows saw the rows",
-            "where": models,
-            "until": "deleted by hand, together with the cache",
-            "fate": "needed only to repeat the audit without training again",
-        },
-        {
-            "what": "scores by row under pseudonyms",
-            "where": "scores.npz beside the report",
-            "until": "the report itself is deleted",
-            "fate": "needed to compute the verdict again",
-        },
-        {
-            "what": "secret of the pseudonyms",
-            "where": "kept apart from the report" if commission.cache else "not kept",
-            "until": "deleted by hand, together with the cache",
-            "fate": "without it the pseudonyms cannot be linked to people",
-        },
-    ]
-
-
-def _limits(commission: Commission) -> list[dict[str, str]]:
-    limits = {
-        "NOT_PROOF": "The audit bounds measurable influence. It cannot prove that nothing is left.",
-        "THIS_MODEL": "It speaks of the audited file alone. Copies, checkpoints, caches, backups "
-        "and models derived from it are not covered.",
-        "LISTED_ATTACKS": "Other attacks, or other access to the model, may find more.",
-        "COPIED_ANSWERS": "A provider who answers for the forgotten rows with the output of a "
-        "retrained model cannot be caught from answers alone.",
-        "TRUSTED_DATA": "Rows, labels and recipe are taken as handed in. If forgotten rows have "
-        "near-duplicates among the retained ones, a retrained model remembers those.",
-        "SMALL_SHARE": "A leftover smaller than the margin passes; which rows it sits on matters.",
-    }
-    if commission.about.label_noise:
-        share = f"{100 * commission.about.label_noise:g} %"
-        limits["LABEL_NOISE"] = f"{share} of the labels were drawn at random on purpose."
-    return [{"code": code, "text": text} for code, text in limits.items()]

@@ -25,7 +25,7 @@ from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Index
-from forget_audit.types import Case, Features, Labels, Progress, Rows, Trainer
+from forget_audit.types import UNKNOWN, Case, Features, Labels, Progress, Rows, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ class Workshop:
         fresh: Whether to ignore what is remembered.
         workers: Processes for recipes of the user's own; the built-in ones train in batches.
         progress: Called with the number of models finished since the last call.
+        held: Called with the file of each remembered model that was trained on what is to be
+            forgotten, so that it can be destroyed one day.
     """
 
     case: Case
@@ -91,6 +93,7 @@ class Workshop:
     fresh: bool = False
     workers: int = 1
     progress: Progress = lambda _: None
+    held: Callable[[Path], None] = lambda _: None
 
     def train(
         self, group: str, rows: Rows, subsets: Sequence[Index], *, seeded_as: str | None = None
@@ -117,6 +120,9 @@ class Workshop:
             file = files[k]
             if file is not None:
                 _keep(model, file)
+        for file, subset in zip(files, subsets, strict=True):
+            if file is not None and _saw(rows.take(subset), self.case):
+                self.held(file)
         return [model for model in models if model is not None]
 
     def remembered(self, group: str, rows: Rows, subsets: Sequence[Index]) -> int:
@@ -229,6 +235,14 @@ def _module_digest(name: str) -> str:
 
 def _call(trainer: Trainer, x: Features, y: Labels, seed: int) -> nn.Module:
     return trainer(x, y, seed).eval()
+
+
+def _saw(rows: Rows, case: Case) -> bool:
+    """Say whether training on `rows` shows a model anything that is to be forgotten."""
+    asked = np.isin(rows.ids, case.forget.ids)
+    if case.attribute is not None:
+        asked &= rows.y[:, case.attribute] != UNKNOWN
+    return bool(asked.any())
 
 
 def _keep(model: nn.Module, file: Path) -> None:

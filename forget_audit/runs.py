@@ -1,34 +1,30 @@
-"""What the commands do, apart from printing: read a plan, certify, unlearn, verify."""
+"""What the commands do, apart from printing: read a plan, certify, unlearn."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from forget_audit import attempts, commission, practice, scoretable
+from forget_audit import attempts, commission, holdings
 from forget_audit.architectures import safetensors_bytes
-from forget_audit.audit import Audit, Display, carry_out
+from forget_audit.audit import Audit, carry_out
 from forget_audit.commission import Commission, make_subject
 from forget_audit.digests import canonical_json, case_digest, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
+from forget_audit.key_sources import find_key
+from forget_audit.ledger import Ledger
 from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.profiles import PROFILES
-from forget_audit.references import shadow_members
-from forget_audit.reports.release import Released, refuse_foreign
-from forget_audit.signing import default_key
+from forget_audit.progress import Display
+from forget_audit.reports.folders import refuse_foreign
+from forget_audit.reports.release import Released
 from forget_audit.training import fitting_threads
-from forget_audit.trust import load as load_trust
 from forget_audit.types import Json
-from forget_audit.verify import verify_path
 
 STATE = ".forget-audit"
 
@@ -142,6 +138,23 @@ class Done:
         return [*lines, stages]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Issue:
+    """How the report of a run is issued.
+
+    Args:
+        key: Where the signing key is; the default key of this account if left out.
+        ledger: File of the ledger; that of this account if left out.
+        draft: Whether to sign nothing: every page says that it is a draft.
+        ask: Called for a passphrase, before anything is trained.
+    """
+
+    key: str | None = None
+    ledger: Path | None = None
+    draft: bool = False
+    ask: Callable[[], str] | None = None
+
+
 def certify(
     plan: Plan,
     folder: Path,
@@ -150,7 +163,7 @@ def certify(
     device: str = "auto",
     fresh: bool = False,
     workers: int = 1,
-    ask: Callable[[], str] | None = None,
+    issue: Issue | None = None,
 ) -> Done:
     """Carry out the audit of a plan and release its report in `folder`.
 
@@ -161,28 +174,42 @@ def certify(
         device: `auto` or `cpu`.
         fresh: Whether to train again what is remembered.
         workers: Processes for training functions of the user's own.
-        ask: Called for the passphrase of the signing key, before anything is trained.
+        issue: Key, ledger, and whether it is a draft only.
     """
+    issue = issue or Issue()
     refuse_foreign(folder)
-    key = default_key(ask)
+    key = None if issue.draft else find_key(issue.key, issue.ask)
     ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
     ordered = _numbered(plan, ordered)
     audit = carry_out(ordered, progress)
-    _keep_secret(plan.folder / STATE / "secrets", audit)
+    state, identifier = plan.folder / STATE, audit.evidence["report"]["id"]
+    holdings.keep(identifier, state, audit.secret, audit.held)
     with progress.stage("report", 1):
         start = time.perf_counter()
-        released = audit.report(folder, key=key, formats=plan.report.formats)
+        if key is None:
+            released = audit.draft(folder, _private(plan, folder))
+        else:
+            released = audit.report(
+                folder,
+                key=key,
+                formats=plan.report.formats,
+                ledger=Ledger.open(issue.ledger),
+                private=_private(plan, folder),
+                timestamp=plan.report.timestamp,
+            )
         seconds = time.perf_counter() - start
     return Done(audit=audit, released=released, folder=folder, report_s=seconds)
 
 
-def _keep_secret(folder: Path, audit: Audit) -> None:
-    """Keep the secret of the pseudonyms apart from the report, for its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{audit.evidence['report']['id']}.key"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(audit.secret)
+def _private(plan: Plan, folder: Path) -> dict[str, str]:
+    """Return the paths that no report may hold, each with what it is."""
+    found = {
+        str(plan.folder.resolve()): "the folder of the plan",
+        str(folder.resolve()): "the folder of the report",
+    }
+    if plan.request.forget:
+        found[plan.request.forget] = "the name of the list of ids"
+    return found
 
 
 def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -> Json:
@@ -213,75 +240,3 @@ def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -
     out.write_bytes(weights)
     beside.write_text(json.dumps(plain(record), indent=2) + "\n", encoding="utf-8")
     return {**plain(record), "model": str(out), "record": str(beside)}
-
-
-def forecast(plan: Plan, *, device: str = "auto") -> Json:
-    """Say what an audit would train, what is remembered, and what it cannot show; train nothing."""
-    ordered = commissioned(plan, device=device)
-    case, counts, workshop = ordered.case, ordered.counts, ordered.workshop()
-    halves = shadow_members(len(case.auxiliary), counts.shadows, ordered.seed)
-    retain, whole = np.arange(len(case.retain)), np.arange(len(case.training))
-    groups = {
-        "retrained": (case.retain, [retain] * counts.retrained),
-        "identity": (case.retain, [retain] * counts.identity),
-        "originals": (case.training, [whole] * counts.originals),
-        "shadows": (case.auxiliary, [np.flatnonzero(half) for half in halves]),
-    }
-    if not ordered.unlearned and ordered.original is None:
-        groups["parents"] = (case.training, [whole] * counts.copies)
-    if counts.candidate_shadows and ordered.method and case.scope == "instance":
-        rows = practice.choose_candidates(case, ordered.seed)
-        roles = practice.deal_candidates(len(rows), counts.candidate_shadows, ordered.seed)
-        groups[practice.GROUP] = practice.trained_rows(case, rows, *roles)
-    trainings = {
-        name: {"models": len(subsets), "remembered": workshop.remembered(name, rows, subsets)}
-        for name, (rows, subsets) in groups.items()
-    }
-    profile = PROFILES[plan.battery.profile]
-    grouped = case.scope != "instance"
-    floor = profile.test_class if grouped else max(len(case.forget), profile.test)
-    notes = []
-    if len(case.forget) < profile.forget:
-        notes.append(f"{len(case.forget)} forget rows are below {profile.forget}: it cannot PASS")
-    if len(case.test) < floor:
-        notes.append(f"{len(case.test)} control rows are below {floor}: it cannot PASS")
-    if counts.retrained < profile.references:
-        notes.append(f"{counts.retrained} references are below {profile.references}: no exact test")
-    if grouped and ordered.access != "weights":
-        notes.append(
-            "requests for a class or label cannot PASS on answers alone; access must be weights"
-        )
-    return {
-        "stages": ["train references", "unlearn", "attack", "weigh", "report and sign"],
-        "rows": {role: len(rows) for role, rows in case.roles().items()},
-        "trainings": trainings,
-        "notes": notes,
-    }
-
-
-def forecast_lines(forecast: Json) -> list[str]:
-    """Return a forecast for people."""
-    rows = ", ".join(f"{count} {role}" for role, count in forecast["rows"].items())
-    lines = [f"stages: {', '.join(forecast['stages'])}", f"rows: {rows}"]
-    for name, group in forecast["trainings"].items():
-        lines.append(f"{name}: {group['models']} trainings, {group['remembered']} remembered")
-    return [*lines, *forecast["notes"]]
-
-
-def verify_paths(paths: Sequence[Path], trust: Path | None) -> tuple[int, list[dict[str, Any]]]:
-    """Verify every path; return the worst exit code and the findings."""
-    words = {
-        0: "valid and signed by a trusted key",
-        1: "INVALID",
-        3: "valid, but the signer is not in the trust file",
-        4: "expired or revoked",
-    }
-    trusted = load_trust(trust)
-    order = (0, 3, 4, 1)
-    worst, findings = 0, []
-    for path in paths:
-        result = verify_path(path, trusted, scoretable.recompute)
-        worst = max(worst, result.exit_code, key=order.index)
-        summary = words[result.exit_code]
-        findings.append({"path": str(path), "summary": summary, **result.as_json()})
-    return worst, findings

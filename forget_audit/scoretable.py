@@ -26,6 +26,7 @@ from forget_audit.outputs import Outputs
 from forget_audit.policy import Weighed, weigh
 from forget_audit.profiles import PROFILES
 from forget_audit.questions import answers, asked, kept_labels
+from forget_audit.summaries import summaries
 from forget_audit.types import Case, Floats, Json
 from forget_audit.weighing import GROUPS, Group, Models
 from forget_audit.yardstick import WHITEBOX_FAMILY
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, npt.NDArray[Any]]
 LETTERS: Mapping[Group, str] = dict(zip(GROUPS, "ROAI", strict=True))
 TOLERANCE = 1e-9
+SUMMARIES = ("side_effects", "distributions")  # evidence of version 0.1.0 has none
 
 
 def collect(
@@ -194,6 +196,8 @@ def recompute(evidence: Json, scores: bytes) -> list[str]:
         scope = evidence["request"]["scope"]
         differences = _derived_differences(arrays)
         again = weighed_json(weigh(models, profile=profile, scope=scope))
+        found = summaries(arrays)
+        again |= {key: found.get(key) for key in SUMMARIES if key in evidence}
     except VerificationError as error:
         return [str(error)]
     except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as error:

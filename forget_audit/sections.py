@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from forget_audit.training import Recipe
 from forget_audit.types import Access, Scope
 
+REPORT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")
 
 
@@ -24,6 +25,8 @@ class RequestSection(Section):
 
     reference: str
     received: date | None = None
+    due: date | None = None
+    erased: date | None = None
     scope: Scope = "instance"
     basis: str = "GDPR Art. 17"
     forget: str | None = None
@@ -103,11 +106,61 @@ class BatterySection(Section):
     canary: bool = False
 
 
+class Person(Section):
+    """Who audits or reviews: a name, in what role, and how independent of those who trained."""
+
+    name: str
+    role: str = "not stated"
+    independence: str = "not stated"
+
+
+class Derived(Section):
+    """`[[report.lineage]]`: something derived from the model or the rows, and what became of it."""
+
+    kind: Literal[
+        "checkpoint", "ema", "adapter", "distilled", "fine-tuned", "cache", "embedding",
+        "backup", "copy", "other",
+    ]  # fmt: skip
+    name: str
+    fate: Literal["unlearned", "deleted", "kept", "unknown"]
+    detail: str = ""
+
+
+class Recipient(Section):
+    """`[[report.recipients]]`: who had received the data, and when they were told."""
+
+    name: str
+    informed: date | None = None
+    detail: str = ""
+
+
 class ReportSection(Section):
-    """`[report]`: who signs and what is written."""
+    """`[report]`: who answers, who signs, who may read it, and what is written."""
 
     controller: str = "not stated"
+    processor: str | None = None
+    auditor: Person | None = None
+    reviewer: Person | None = None
+    contact: str | None = None
+    authority: str | None = None
+    decision: str | None = None
+    classification: str = "restricted"
+    distribution: list[str] = []
+    lineage: list[Derived] = []
+    recipients: list[Recipient] = []
+    retain_until: date | None = None
+    supersedes: Annotated[str, Field(pattern=REPORT_ID)] | None = None
+    change: str | None = None
+    language: Literal["en", "de", "fr"] = "en"
     formats: list[Literal["html", "pdf"]] = ["html", "pdf"]
+    timestamp: Annotated[str, Field(pattern=r"^https?://")] | None = None
+
+    @model_validator(mode="after")
+    def explained(self) -> Self:
+        """Ask why an earlier report is superseded."""
+        if (self.supersedes is None) != (self.change is None):
+            raise ValueError("supersedes and change belong together: which report, and why")
+        return self
 
 
 SECTIONS: Mapping[str, type[Section]] = {

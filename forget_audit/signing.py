@@ -1,19 +1,19 @@
-"""Keys, certificates and raw signatures: ECDSA P-256 with SHA-256 and nothing else.
+"""Keys and raw signatures: ECDSA P-256 or RSA of 2048 bits and more, both with SHA-256.
 
-A key comes with a certificate so that PDF viewers can check it: a leaf under a small root of its
-own, because viewers never trust a self-signed leaf. The root's private key is thrown away once
-the leaf is signed, so there is one secret to keep.
+A key comes with a certificate so that PDF viewers can check it. One made here has a leaf under a
+small root of its own, because viewers never trust a self-signed leaf. The root's private key is
+thrown away once the leaf is signed, so there is one secret to keep. A key in a token never leaves
+it: the token signs a digest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -21,34 +21,36 @@ from typing import Literal
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
 
-from forget_audit.certificates import issue
+from forget_audit import key_folders
+from forget_audit.certificates import (
+    PublicKey,
+    issue,
+    owner_key,
+    public_key,
+    read_chain,
+    subject,
+    supported,
+)
 from forget_audit.digests import sha256
-from forget_audit.encrypted_keys import encrypted_pem
 from forget_audit.errors import KeyFileError
+from forget_audit.key_folders import PrivateKey
+from forget_audit.key_folders import home as home
 
 log = logging.getLogger(__name__)
 
-Protection = Literal["unattended", "passphrase"]
+Protection = Literal["unattended", "passphrase", "token"]
+Algorithm = Literal["ecdsa", "rsa"]
 
-PRIVATE, PUBLIC, CERTIFICATES = "key.pem", "public.pem", "certificates.pem"
-SHORTEST_PASSPHRASE = 12
-ENCRYPTED = b"ENCRYPTED"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _PEM = serialization.Encoding.PEM
 _DER = serialization.Encoding.DER
 _PUBLIC_FORMAT = serialization.PublicFormat.SubjectPublicKeyInfo
-
-
-def home() -> Path:
-    """Return the folder of keys and trust: `$FORGET_AUDIT_HOME` or `~/.config/forget-audit`."""
-    given = os.environ.get("FORGET_AUDIT_HOME")
-    return Path(given) if given else Path.home() / ".config" / "forget-audit"
 
 
 def grouped(digits: str) -> str:
@@ -58,17 +60,21 @@ def grouped(digits: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SigningKey:
-    """A private key with its certificate and the root that signed it.
+    """A key with its certificate and who issued that.
 
     Args:
-        private: ECDSA P-256.
-        chain: Certificate of the key, then its root.
-        protection: `passphrase` if the file on disk is encrypted, else `unattended`.
+        chain: Certificate of the key, then its issuer, and so on.
+        private: Absent if a token holds it, or if only the public half was read.
+        protection: How the private half is kept: in the clear for `unattended` use, in a file
+            under a `passphrase`, or in a `token`.
+        token: Signs a SHA-256 digest where the private half never leaves a token. Returns DER
+            for ECDSA, the bare signature for RSA.
     """
 
-    private: ec.EllipticCurvePrivateKey
     chain: tuple[x509.Certificate, ...]
+    private: PrivateKey | None = field(default=None, repr=False)
     protection: Protection = "unattended"
+    token: Callable[[bytes], bytes] | None = field(default=None, repr=False)
 
     @staticmethod
     def create(name: str, org: str | None = None) -> SigningKey:
@@ -77,11 +83,8 @@ class SigningKey:
         Raises:
             KeyFileError: If the name cannot stand in a certificate.
         """
-        for what, text in (("name", name), ("organisation", org or "-")):
-            if not 1 <= len(text.strip()) <= 55 or not text.isprintable():
-                raise KeyFileError(f"the {what} of a key must be 1 to 55 printable characters")
         private = ec.generate_private_key(ec.SECP256R1())
-        return SigningKey(private=private, chain=issue(private.public_key(), name.strip(), org))
+        return SigningKey(private=private, chain=issue(private.public_key(), name, org))
 
     @staticmethod
     def load(directory: Path, passphrase: str | None = None) -> SigningKey:
@@ -91,27 +94,11 @@ class SigningKey:
             KeyFileError: If it is missing, malformed, readable by others, or the passphrase is
                 wrong or missing.
         """
-        path = directory / PRIVATE
-        try:
-            _refuse_if_shared(directory)
-            _refuse_if_shared(path)
-            pem = path.read_bytes()
-            chain = _chain((directory / CERTIFICATES).read_bytes())
-        except OSError as error:
-            raise KeyFileError(f"{directory}: no signing key ({error.strerror})") from error
-        encrypted = ENCRYPTED in pem[:64]
-        if encrypted and passphrase is None:
-            raise KeyFileError(f"{path}: the key is encrypted, give its passphrase")
-        secret = passphrase.encode() if encrypted and passphrase is not None else None
-        try:
-            private = serialization.load_pem_private_key(pem, secret)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            reason = "wrong passphrase, or a damaged key" if encrypted else "not a private key"
-            raise KeyFileError(f"{path}: {reason}") from error
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
-            raise KeyFileError(f"{path}: expected an ECDSA key on the curve P-256")
-        if chain[0].public_key() != private.public_key():
-            raise KeyFileError(f"{directory}: the certificate belongs to another key")
+        chain = key_folders.read_certificates(directory)
+        pem = key_folders.read_private(directory)
+        private = key_folders.private_key(pem, passphrase, directory / key_folders.PRIVATE)
+        chain = key_folders.matching(chain, private.public_key(), directory)
+        encrypted = key_folders.is_encrypted(pem)
         protection: Protection = "passphrase" if encrypted else "unattended"
         return SigningKey(private=private, chain=chain, protection=protection)
 
@@ -123,46 +110,47 @@ class SigningKey:
             passphrase: Encrypts the private key; without it the key is for unattended use.
 
         Raises:
-            KeyFileError: If there is a key already, or the passphrase is too short.
+            KeyFileError: If there is a key already, the passphrase is too short, or the private
+                half is not here.
         """
-        if passphrase is not None and len(passphrase) < SHORTEST_PASSPHRASE:
-            raise KeyFileError(f"a passphrase needs at least {SHORTEST_PASSPHRASE} characters")
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_if_shared(directory)
-        plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        if passphrase is None:
-            pem = self.private.private_bytes(_PEM, *plain)
-        else:
-            pem = encrypted_pem(self.private.private_bytes(_DER, *plain), passphrase)
-        try:
-            descriptor = os.open(directory / PRIVATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise KeyFileError(
-                f"{directory}: holds a key already, choose another folder"
-            ) from error
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-        (directory / CERTIFICATES).write_text(self.certificates_pem)
-        (directory / PUBLIC).write_text(self.public_pem)
+        if self.private is None:
+            raise KeyFileError("the private half of this key is not here, so it cannot be written")
+        key_folders.write(
+            directory, self.private, passphrase, self.certificates_pem, self.public_pem
+        )
+
+    def save_token(self, directory: Path, uri: str) -> None:
+        """Write public key and certificates, and where the token with the private half is.
+
+        Raises:
+            KeyFileError: If there is a key already.
+        """
+        key_folders.write_token(directory, uri, self.certificates_pem, self.public_pem)
 
     @property
     def name(self) -> str:
         """Who the certificate names."""
-        return _attribute(self.chain[0], x509.NameOID.COMMON_NAME) or ""
+        leaf = self.chain[0]
+        return subject(leaf, x509.NameOID.COMMON_NAME) or self.org or ""
 
     @property
     def org(self) -> str | None:
         """The organisation the certificate names, if any."""
-        return _attribute(self.chain[0], x509.NameOID.ORGANIZATION_NAME)
+        return subject(self.chain[0], x509.NameOID.ORGANIZATION_NAME)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The kind of key."""
+        return "rsa" if isinstance(self._public, rsa.RSAPublicKey) else "ecdsa"
 
     @property
     def public_pem(self) -> str:
         """The public key."""
-        return self.private.public_key().public_bytes(_PEM, _PUBLIC_FORMAT).decode()
+        return self._public.public_bytes(_PEM, _PUBLIC_FORMAT).decode()
 
     @property
     def certificates_pem(self) -> str:
-        """The certificate of the key, then its root."""
+        """The certificate of the key, then its issuers."""
         return "".join(item.public_bytes(_PEM).decode() for item in self.chain)
 
     @property
@@ -195,29 +183,46 @@ class SigningKey:
         """Whether the certificate is valid now."""
         return self.not_before <= datetime.now(UTC) <= self.not_after
 
-    def sign(self, data: bytes) -> bytes:
-        """Return the DER signature of `data`, the same each time, with the smaller of two `s`.
+    @property
+    def _public(self) -> PublicKey:
+        return supported(owner_key(self.chain[0]))
 
-        Equal bytes for equal input keep signed reports reproducible; the smaller `s` leaves one
-        valid signature instead of two.
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of `data`: DER with the smaller of two `s`, or PKCS#1 v1.5 for RSA.
+
+        The smaller `s` leaves one valid signature instead of two. A key that is here gives equal
+        bytes for equal input, which keeps signed reports reproducible; a token need not. A key
+        that does not fit its certificate is noticed here, not by the reader of the report.
+
+        Raises:
+            KeyFileError: If the private half is not here, or the token refuses.
         """
-        try:
-            algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
-            signature = self.private.sign(data, algorithm)
-        except UnsupportedAlgorithm:  # the OpenSSL that cryptography was built on is too old
-            signature = self.private.sign(data, ec.ECDSA(hashes.SHA256()))
-        r, s = decode_dss_signature(signature)
-        return encode_dss_signature(r, min(s, _ORDER - s))
+        if self.token is not None:
+            signature = self.token(hashlib.sha256(data).digest())
+        elif isinstance(self.private, rsa.RSAPrivateKey):
+            signature = self.private.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        elif self.private is not None:
+            signature = _ecdsa(self.private, data)
+        else:
+            raise KeyFileError("only the public half of this key is here, so it cannot sign")
+        if self.algorithm == "ecdsa":
+            signature = _with_smaller_s(signature)
+        if not verify(self.public_pem, data, signature):
+            raise KeyFileError("the key made a signature that its certificate does not fit")
+        return signature
 
 
 def verify(public_pem: str, data: bytes, signature: bytes) -> bool:
     """Say whether `signature` is the one valid form of a signature of `data` by this key.
 
     Raises:
-        KeyFileError: If `public_pem` is no P-256 public key.
+        KeyFileError: If `public_pem` is no P-256 or RSA public key.
     """
-    key = _public(public_pem)
+    key = supported(public_key(public_pem))
     try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
+            return True
         r, s = decode_dss_signature(signature)
         key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, ValueError):
@@ -229,9 +234,9 @@ def keyid_of(public_pem: str) -> str:
     """Return the SHA-256 of the DER public key in hexadecimal.
 
     Raises:
-        KeyFileError: If `public_pem` is no P-256 public key.
+        KeyFileError: If `public_pem` is no P-256 or RSA public key.
     """
-    return sha256(_public(public_pem).public_bytes(_DER, _PUBLIC_FORMAT))
+    return sha256(supported(public_key(public_pem)).public_bytes(_DER, _PUBLIC_FORMAT))
 
 
 def default_key(ask: Callable[[], str] | None = None) -> SigningKey:
@@ -240,20 +245,24 @@ def default_key(ask: Callable[[], str] | None = None) -> SigningKey:
     Args:
         ask: Called for the passphrase if the key is protected by one.
     """
+    directory = default_folder()
+    locked = key_folders.is_encrypted(key_folders.read_private(directory))
+    return SigningKey.load(directory, ask() if ask and locked else None)
+
+
+def default_folder() -> Path:
+    """Return the folder of the key of this account, making one for unattended use at first."""
     directory = home() / "keys" / "default"
     if not directory.exists():
         log.info("making a first signing key in %s", directory)
-        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".new-"))
+        staging = key_folders.staging()
         try:
             SigningKey.create("forget-audit local key").save(staging)
             with contextlib.suppress(OSError):  # another process was first: its key is used
                 staging.rename(directory)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    private = directory / PRIVATE
-    locked = private.is_file() and ENCRYPTED in private.read_bytes()[:64]
-    return SigningKey.load(directory, ask() if ask and locked else None)
+    return directory
 
 
 def certificates_of(pem: str) -> tuple[x509.Certificate, ...]:
@@ -262,36 +271,19 @@ def certificates_of(pem: str) -> tuple[x509.Certificate, ...]:
     Raises:
         KeyFileError: If there are none or they are malformed.
     """
-    return _chain(pem.encode())
+    return read_chain(pem.encode("utf-8", "replace"))
 
 
-def _chain(pem: bytes) -> tuple[x509.Certificate, ...]:
+def _ecdsa(private: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
+        return private.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    except UnsupportedAlgorithm:  # the OpenSSL that cryptography was built on is too old
+        return private.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def _with_smaller_s(signature: bytes) -> bytes:
+    try:
+        r, s = decode_dss_signature(signature)
     except ValueError as error:
-        raise KeyFileError(f"expected PEM certificates: {error}") from error
-
-
-def _public(pem: str) -> ec.EllipticCurvePublicKey:
-    try:
-        key = serialization.load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError("expected a PEM public key") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-        raise KeyFileError("expected an ECDSA public key on the curve P-256")
-    return key
-
-
-def _attribute(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str | None:
-    values: Sequence[x509.NameAttribute[str | bytes]]
-    values = certificate.subject.get_attributes_for_oid(oid)
-    return str(values[0].value) if values else None
-
-
-def _refuse_if_shared(path: Path) -> None:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        wanted = "700" if path.is_dir() else "600"
-        raise KeyFileError(
-            f"{path}: open to other users (mode {mode:03o}); run chmod {wanted} {path}"
-        )
+        raise KeyFileError("the token returned something that is no signature") from error
+    return encode_dss_signature(r, min(s, _ORDER - s))

@@ -6,24 +6,23 @@ references appear in its predicate. What was released is a second statement.
 """
 
 import base64
-import binascii
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from forget_audit.digests import canonical_json, sha256
+from forget_audit.digests import canonical_json
 from forget_audit.errors import KeyFileError, VerificationError
-from forget_audit.reports import strict_json
+from forget_audit.reports import envelope
+from forget_audit.reports.predicate import audit_predicate
 from forget_audit.signing import SigningKey, keyid_of, verify
 from forget_audit.types import Json
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
 AUDIT_TYPE = "https://forget-audit.org/attestation/unlearning-audit/v1"
 RELEASE_TYPE = "https://forget-audit.org/attestation/release/v1"
 DOCUMENT_TYPE = "https://forget-audit.org/attestation/document/v1"
-DIGEST = re.compile(r"[0-9a-f]{64}")
+REVIEW_TYPE = "https://forget-audit.org/attestation/review/v1"
+PURGE_TYPE = "https://forget-audit.org/attestation/purge/v1"
+Decision = Literal["approved", "rejected"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,84 +52,102 @@ class Opened:
 
 def audit_statement(evidence: Json) -> Json:
     """Return the statement of the result; its only subjects are the audited models."""
-    encoded = canonical_json(evidence)
-    report, battery = evidence["report"], evidence["battery"]
-    method = evidence["method"]
+    audited = {item["name"]: item["sha256"] for item in evidence["model"]["audited"]}
     return {
-        "_type": STATEMENT_TYPE,
-        "subject": [
-            _subject(item["name"], item["sha256"]) for item in evidence["model"]["audited"]
-        ],
-        "predicateType": AUDIT_TYPE,
-        "predicate": {
-            "reportId": report["id"],
-            "issuedOn": report["issued"],
-            "supersedes": report["supersedes"],
-            "tool": {
-                "name": evidence["tool"]["name"],
-                "version": evidence["tool"]["version"],
-                "sourceDigest": {"sha256": evidence["tool"]["source_digest"]},
-            },
-            "policy": {
-                "name": battery["profile"],
-                "digest": {"sha256": battery["profile_digest"]},
-                "required": battery["required"],
-                "claim": battery["claim"],
-                "access": battery["access"],
-            },
-            "request": {
-                "ref": evidence["request"]["reference"],
-                "basis": evidence["request"]["basis"],
-                "receivedOn": evidence["request"]["received"],
-                "scope": evidence["request"]["scope"],
-            },
-            "controller": report["controller"],
-            "method": method and {"name": method["name"], "guaranteeClaimed": method["guarantee"]},
-            "references": {
-                "originalModel": _described(evidence["model"]["original"]),
-                "weights": {
-                    item["name"]: {"sha256": item["weights_sha256"]}
-                    for item in evidence["model"]["audited"]
-                },
-                "data": {"sha256": evidence["data"]["digest"]},
-                "forgetSet": {"commitment": evidence["data"]["forget_commitment"]},
-            },
-            "environment": evidence["environment"],
-            "tests": [_test(item, battery["required"]) for item in evidence["statistics"]],
-            "gates": evidence["gates"],
-            "verdict": {
-                "value": evidence["verdict"]["outcome"],
-                "reasons": evidence["verdict"]["reasons"],
-                "scope": evidence["verdict"]["scope"],
-            },
-            "limits": evidence["limits"],
-            "evidence": {
-                "digest": {"sha256": sha256(encoded)},
-                "mediaType": "application/json",
-                "size": len(encoded),
-            },
-        },
+        **_statement_of(AUDIT_TYPE, audited, audit_predicate(evidence)),
+        "subject": [_subject(name, digest) for name, digest in audited.items()],
     }
 
 
-def release_statement(digests: Mapping[str, str], report_id: str) -> Json:
-    """Return the statement that these files, by name and SHA-256, are the released ones."""
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [_subject(name, digests[name]) for name in sorted(digests)],
-        "predicateType": RELEASE_TYPE,
-        "predicate": {"reportId": report_id},
-    }
+def release_statement(
+    digests: Mapping[str, str],
+    report_id: str,
+    *,
+    checkpoint: str | None = None,
+    reissued: Json | None = None,
+) -> Json:
+    """Return the statement that these files, by name and SHA-256, are the released ones.
+
+    Args:
+        digests: SHA-256 by name.
+        report_id: Of the report.
+        checkpoint: Signed head of the ledger after the entry of this release, a note.
+        reissued: `reason`, and in `previous` the SHA-256 of the statement this one replaces.
+    """
+    predicate: Json = {"reportId": report_id}
+    if checkpoint is not None:
+        predicate["checkpoint"] = checkpoint
+    if reissued is not None:
+        predicate["reissued"] = {key: reissued[key] for key in ("reason", "previous")}
+    return _statement_of(RELEASE_TYPE, digests, predicate)
 
 
 def document_statement(digest: str, report_id: str) -> Json:
     """Return the statement that a page without its signature block has this SHA-256."""
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [_subject("report.html without its signature block", digest)],
-        "predicateType": DOCUMENT_TYPE,
-        "predicate": {"reportId": report_id},
+    subject = {"report.html without its signature block": digest}
+    return _statement_of(DOCUMENT_TYPE, subject, {"reportId": report_id})
+
+
+def review_statement(
+    audit_digest: str,
+    report_id: str,
+    *,
+    decision: Decision,
+    name: str,
+    role: str,
+    independence: str,
+    remarks: str,
+    decided_on: str,
+) -> Json:
+    """Return the statement of what a person thinks of an audit.
+
+    Args:
+        audit_digest: SHA-256 of `audit.dsse.json`, its only subject.
+        report_id: Of the report.
+        decision: `approved` or `rejected`.
+        name: Of the person.
+        role: In which they decide.
+        independence: Of those who trained and audited.
+        remarks: Free text, may be empty.
+        decided_on: Moment in UTC, such as `2026-11-21T10:00:00Z`.
+    """
+    predicate = {
+        "reportId": report_id,
+        "decision": decision,
+        "name": name,
+        "role": role,
+        "independence": independence,
+        "remarks": remarks,
+        "decidedOn": decided_on,
     }
+    return _statement_of(REVIEW_TYPE, {"audit.dsse.json": audit_digest}, predicate)
+
+
+def purge_statement(
+    evidence_digest: str,
+    report_id: str,
+    *,
+    purged_on: str,
+    destroyed: Sequence[Mapping[str, str | None]],
+    ledger: Mapping[str, Any] | None = None,
+) -> Json:
+    """Return the statement of what an audit destroyed of that which it held itself.
+
+    Args:
+        evidence_digest: SHA-256 of `evidence.json`, its only subject.
+        report_id: Of the report.
+        purged_on: Moment in UTC.
+        destroyed: For each thing its `name`, `what` it was, and its `sha256` if it had one.
+        ledger: Head before the entry of this purge: `origin`, `size`, `root`.
+    """
+    keys = ("name", "what", "sha256")
+    predicate: Json = {
+        "reportId": report_id,
+        "purgedOn": purged_on,
+        "destroyed": [{key: item[key] for key in keys} for item in destroyed],
+        "ledger": ledger and {key: ledger[key] for key in ("origin", "size", "root")},
+    }
+    return _statement_of(PURGE_TYPE, {"evidence.json": evidence_digest}, predicate)
 
 
 def seal(statement: Json, key: SigningKey) -> bytes:
@@ -142,19 +159,14 @@ def seal(statement: Json, key: SigningKey) -> bytes:
     signer = {"name": key.name, "publicKey": key.public_pem, "certificates": key.certificates_pem}
     predicate = {**statement["predicate"], "signer": signer}
     payload = canonical_json({**statement, "predicate": predicate})
-    signature = key.sign(pre_authentication(PAYLOAD_TYPE, payload))
+    signature = key.sign(envelope.pre_authentication(envelope.PAYLOAD_TYPE, payload))
     return canonical_json(
         {
             "payload": base64.b64encode(payload).decode(),
-            "payloadType": PAYLOAD_TYPE,
+            "payloadType": envelope.PAYLOAD_TYPE,
             "signatures": [{"keyid": key.keyid, "sig": base64.b64encode(signature).decode()}],
         }
     )
-
-
-def pre_authentication(kind: str, payload: bytes) -> bytes:
-    """Return the bytes that a DSSE signature covers."""
-    return b"DSSEv1 %d %s %d %s" % (len(kind.encode()), kind.encode(), len(payload), payload)
 
 
 def open_envelope(data: bytes, public_keys: Iterable[str]) -> Opened:
@@ -167,11 +179,12 @@ def open_envelope(data: bytes, public_keys: Iterable[str]) -> Opened:
     Raises:
         VerificationError: If anything about it is not as it must be.
     """
-    parts = _parts(data)
-    public = next((pem for pem in public_keys if keyid_of(pem) == parts[1]), None)
+    payload, keyid, signature = envelope.parts(data)
+    public = next((pem for pem in public_keys if keyid_of(pem) == keyid), None)
     if public is None:
-        raise VerificationError(f"no public key with the id {parts[1][:16]}… at hand")
-    return _opened(*parts, public)
+        raise VerificationError(f"no public key with the id {keyid[:16]}… at hand")
+    _refuse_forged(payload, signature, public)
+    return Opened(statement=envelope.statement_in(payload), keyid=keyid, public_key=public)
 
 
 def open_self_signed(data: bytes) -> Opened:
@@ -183,8 +196,9 @@ def open_self_signed(data: bytes) -> Opened:
     Raises:
         VerificationError: If anything about it is not as it must be.
     """
-    payload, keyid, signature = _parts(data)
-    signer = _statement(payload)["predicate"].get("signer")
+    payload, keyid, signature = envelope.parts(data)
+    statement = envelope.statement_in(payload)
+    signer = statement["predicate"].get("signer")
     named = signer.get("publicKey") if isinstance(signer, dict) else None
     if not isinstance(named, str) or not isinstance(signer.get("certificates"), str):
         raise VerificationError("the statement does not name its signer")
@@ -194,7 +208,8 @@ def open_self_signed(data: bytes) -> Opened:
         raise VerificationError(f"the signer's key: {error}") from error
     if not same:
         raise VerificationError("the key id is not that of the key named in the statement")
-    return _opened(payload, keyid, signature, named)
+    _refuse_forged(payload, signature, named)
+    return Opened(statement=statement, keyid=keyid, public_key=named)
 
 
 def named_subjects(data: bytes) -> list[str]:
@@ -203,79 +218,22 @@ def named_subjects(data: bytes) -> list[str]:
     Raises:
         VerificationError: If it is malformed.
     """
-    return [item["name"] for item in _statement(_parts(data)[0])["subject"]]
+    return [item["name"] for item in envelope.statement_in(envelope.parts(data)[0])["subject"]]
 
 
-def _opened(payload: bytes, keyid: str, signature: bytes, public: str) -> Opened:
-    if not verify(public, pre_authentication(PAYLOAD_TYPE, payload), signature):
+def _refuse_forged(payload: bytes, signature: bytes, public: str) -> None:
+    if not verify(public, envelope.pre_authentication(envelope.PAYLOAD_TYPE, payload), signature):
         raise VerificationError("the signature does not fit the statement and its key")
-    return Opened(statement=_statement(payload), keyid=keyid, public_key=public)
 
 
-def _parts(data: bytes) -> tuple[bytes, str, bytes]:
-    envelope = strict_json.canonical(data, "envelope")
-    if set(envelope) != {"payload", "payloadType", "signatures"}:
-        raise VerificationError("envelope: expected payload, payloadType and signatures")
-    if envelope["payloadType"] != PAYLOAD_TYPE:
-        raise VerificationError(f"envelope: expected the payload type {PAYLOAD_TYPE}")
-    signatures = envelope["signatures"]
-    if not isinstance(signatures, list) or len(signatures) != 1:
-        raise VerificationError("envelope: expected exactly one signature")
-    entry = signatures[0]
-    if not isinstance(entry, dict) or set(entry) != {"keyid", "sig"}:
-        raise VerificationError("envelope: a signature has keyid and sig")
-    keyid = entry["keyid"]
-    if not isinstance(keyid, str) or not DIGEST.fullmatch(keyid):
-        raise VerificationError("envelope: the keyid must be a SHA-256")
-    return _decoded(envelope["payload"]), keyid, _decoded(entry["sig"])
-
-
-def _decoded(text: Any) -> bytes:
-    if not isinstance(text, str):
-        raise VerificationError("envelope: expected base64 text")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise VerificationError(f"envelope: {error}") from error
-    if base64.b64encode(data).decode() != text:
-        raise VerificationError("envelope: base64 with stray bits")
-    return data
-
-
-def _statement(payload: bytes) -> Json:
-    statement = strict_json.canonical(payload, "statement")
-    if set(statement) != {"_type", "subject", "predicateType", "predicate"}:
-        raise VerificationError("statement: expected _type, subject, predicateType and predicate")
-    if statement["_type"] != STATEMENT_TYPE or not isinstance(statement["predicateType"], str):
-        raise VerificationError("statement: not an in-toto statement, version 1")
-    if not isinstance(statement["predicate"], dict):
-        raise VerificationError("statement: the predicate must be an object")
-    subjects = statement["subject"]
-    if not isinstance(subjects, list) or not subjects or not all(map(_is_subject, subjects)):
-        raise VerificationError("statement: each subject needs a name and one SHA-256")
-    if len({item["name"] for item in subjects}) != len(subjects):
-        raise VerificationError("statement: two subjects of one name")
-    return statement
-
-
-def _is_subject(item: Any) -> bool:
-    if not isinstance(item, dict) or set(item) != {"name", "digest"}:
-        return False
-    name, digest = item["name"], item["digest"]
-    if not isinstance(name, str) or not isinstance(digest, dict) or set(digest) != {"sha256"}:
-        return False
-    return isinstance(digest["sha256"], str) and bool(DIGEST.fullmatch(digest["sha256"]))
+def _statement_of(kind: str, digests: Mapping[str, str], predicate: Json) -> Json:
+    return {
+        "_type": envelope.STATEMENT_TYPE,
+        "subject": [_subject(name, digests[name]) for name in sorted(digests)],
+        "predicateType": kind,
+        "predicate": predicate,
+    }
 
 
 def _subject(name: str, digest: str) -> Json:
     return {"name": name, "digest": {"sha256": digest}}
-
-
-def _described(model: Json | None) -> Json | None:
-    return model and _subject(model["name"], model["sha256"])
-
-
-def _test(statistic: Json, required: list[str]) -> Json:
-    names = ("name", "role", "estimate", "reference_mean", "reference_sd", "difference",
-             "interval", "margin", "p_value", "outcome")  # fmt: skip
-    return {**{name: statistic[name] for name in names}, "required": statistic["name"] in required}

@@ -1,5 +1,6 @@
 """The report as one HTML file: no script, nothing fetched, opens offline anywhere."""
 
+from dataclasses import replace
 from importlib import resources
 from typing import Literal
 
@@ -7,11 +8,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from forget_audit.digests import canonical_json, sha256
-from forget_audit.reports import html_signature, numbers, page_one, sections, words
-from forget_audit.reports.view import ReportView, Signer
+from forget_audit.reports import (
+    headlines,
+    html_signature,
+    page_one,
+    plain_text,
+    plain_words,
+    sections,
+)
+from forget_audit.reports.languages import SOURCE, Catalogue, catalogue
+from forget_audit.reports.page_one import Signer
+from forget_audit.reports.view import ReportView
 from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 
+ROOMY = 2300  # characters that page one holds in large print on paper
 TEMPLATES = resources.files("forget_audit.reports") / "templates"
 
 
@@ -27,38 +38,93 @@ def signer_of(key: SigningKey) -> Signer:
     )
 
 
-def build(evidence: Json, signer: Signer) -> ReportView:
+def build(evidence: Json, signer: Signer | None, language: str | None = None) -> ReportView:
     """Turn evidence into the strings of the page.
 
     Args:
         evidence: Fits the published schema.
-        signer: Who signs.
+        signer: Who signs; nobody signs a draft.
+        language: Of page one and the glossary; the one the evidence names if none is given.
     """
     report = evidence["report"]
+    t = catalogue(language or report.get("language") or SOURCE)
     digest = sha256(canonical_json(evidence))
-    outcome = evidence["verdict"]["outcome"]
-    supersedes = f" · supersedes {report['supersedes']}" if report["supersedes"] else ""
-    issued = numbers.moment(report["issued"])
-    return ReportView(
-        title=f"Unlearning audit report {report['id']}: {outcome}",
+    banner, draft = page_one.banner(evidence, t), report["status"] == "draft"
+    labels = _labels(t)
+    level = t.known(report["classification"])
+    mark = f"{labels['draft']} · " if draft else ""
+    view = ReportView(
+        language=t.language,
+        draft=draft,
+        labels=labels,
+        title=f"{labels['report']} {report['id']}: {banner.word} {banner.code}".strip(),
         identifier=report["id"],
-        issued=issued,
         issued_at=report["issued"],
-        status=report["status"],
-        classification=report["classification"],
-        subtitle=f"{report['id']} · {report['status']} {issued} · {report['classification']}"
-        f"{supersedes}",
-        banner=page_one.banner(evidence),
-        asked=page_one.asked(evidence),
-        found=page_one.found(evidence),
-        not_said=page_one.not_said(evidence),
-        signature=words.SIGNATURE,
-        signer=page_one.signer_facts(signer),
-        check=page_one.check(),
-        sections=sections.body(evidence, digest),
-        evidence_digest=digest,
-        footer=f"{report['id']} · {report['classification']} · evidence {digest[:16]}…",
+        status_word=page_one.status(evidence, t),
+        subtitle=page_one.kind(evidence, t),
+        header=page_one.header(evidence, t),
+        banner=banner,
+        found=headlines.found(evidence, t),
+        not_said=page_one.not_said(evidence, t),
+        asked=page_one.asked(evidence, t),
+        clock=page_one.clock(evidence, t),
+        parties=page_one.parties(evidence, t),
+        signature=tuple(map(t, plain_words.SIGNATURE)),
+        signer=page_one.signer_facts(signer, t),
+        check=page_one.check(evidence, t),
+        sections=sections.body(evidence, digest, t),
+        footer=f"{mark}{report['id']} · {level} · {labels['evidence']} {digest[:16]}…",
     )
+    return replace(view, roomy=_length(view) < ROOMY)
+
+
+def _length(view: ReportView) -> int:
+    """Return how much page one has to hold, in characters."""
+    facts = (view.header, view.asked, view.clock, view.parties, view.signer, view.check)
+    long = [fact.text for part in facts for fact in part.items]
+    note = view.labels["draft_note"] if view.draft else ""
+    return sum(map(len, (*view.found, *view.not_said, *view.signature, *long, note)))
+
+
+def _labels(t: Catalogue) -> dict[str, str]:
+    """Return the template's own words."""
+    return {
+        "report": t("Unlearning audit report"),
+        "verdict": t("Verdict"),
+        "found": t("What was found"),
+        "not_said": t("What this does not say"),
+        "asked": t("What was asked"),
+        "check": t("How to check it"),
+        "check_note": t(
+            "A page can claim anything about itself: check it with these commands, the last two "
+            "of which need none of our tools, and compare the key with one you got another way."
+        ),
+        "draft": t("DRAFT"),
+        "draft_note": t(
+            "Not issued: nothing here may be relied on, it may still change, and no check accepts "
+            "it."
+        ),
+        "skip": t("Skip to the details"),
+        "evidence": t("evidence"),
+    }
+
+
+def environment() -> Environment:
+    """Return what fills in our templates: everything is escaped, and what steers is shown."""
+    return Environment(
+        loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined,
+        keep_trailing_newline=True, finalize=plain_text.finalized,
+    )  # fmt: skip
+
+
+def encoded(text: str) -> bytes:
+    """Return a page as bytes; its lines end alike wherever its texts came from."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8")
+
+
+def style(*names: str) -> Markup:
+    """Return our own style sheets, one after the other: nothing of the evidence reaches them."""
+    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
 
 
 def page(
@@ -71,19 +137,20 @@ def page(
         medium: For browsers or for the PDF maker.
         attestation: DSSE envelope to carry along as data.
     """
-    environment = Environment(
-        loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )  # fmt: skip
-    sheets = ("report.css", "pdf.css") if medium == "pdf" else ("report.css",)
-    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in sheets)
-    text = environment.get_template("report.html.j2").render(
-        view=view,
-        style=Markup(style),  # ours alone: nothing of the evidence reaches it
-        medium=medium,
-        attestation=Markup(html_signature.data_block(attestation)) if attestation else None,
+    sheets = (
+        ("report.css", "pdf.css", "front.css") if medium == "pdf" else ("report.css", "front.css")
     )
-    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8")
+    text = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            view=view,
+            style=style(*sheets),
+            medium=medium,
+            attestation=Markup(html_signature.data_block(attestation)) if attestation else None,
+        )
+    )
+    return encoded(text)
 
 
 def render(view: ReportView, key: SigningKey, attestation: bytes) -> bytes:

@@ -1,174 +1,263 @@
-"""Page one: the verdict, what was asked, what was found, what it does not say, how to check it."""
+"""Page one: what the report is, the verdict, what was asked of which model, how to check it."""
 
-from forget_audit.reports import numbers, words
-from forget_audit.reports.view import Banner, Fact, Facts, Signer
-from forget_audit.types import Json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forget_audit.reports import headlines, numbers, plain_words
+from forget_audit.reports.languages import Catalogue, message
+from forget_audit.reports.view import Banner, Fact, Facts
+from forget_audit.types import SMALL_REQUEST, Json
+
+SHORT = 16
+MOST_MODELS = 2
+STATED = "not stated"
+
+_SCOPES: Mapping[str, str] = {
+    "instance": message("{size} records of “{data}” (records kept: {kept})"),
+    "class": message("{size} records of “{data}”: all of class {classes} (records kept: {kept})"),
+    "subclass": message(
+        "{size} records of “{data}”: all of sub-class {classes} (records kept: {kept})"
+    ),
+    "attribute": message(
+        "the label “{attribute}” of {size} records of “{data}” (records kept: {kept})"
+    ),
+}
 
 
-def banner(evidence: Json) -> Banner:
-    """Return the verdict with the counts behind it; never a bare colour."""
-    outcome = evidence["verdict"]["outcome"]
-    return Banner(
-        outcome=outcome,
-        symbol=words.SYMBOLS[outcome],
-        style=outcome.lower(),
-        sentence=_sentence(evidence),
-        counts=_counts(evidence),
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """Whose signature the report carries.
+
+    Args:
+        name: As in the certificate.
+        org: Organisation, if any.
+        protection: `unattended`, `passphrase` or `token`.
+        key: Fingerprint of the key in groups of four.
+        certificate: Fingerprint of the certificate in groups of four.
+        until: Last day of the certificate.
+    """
+
+    name: str
+    org: str | None
+    protection: str
+    key: str
+    certificate: str
+    until: str
+
+
+def kind(evidence: Json, t: Catalogue) -> str:
+    """Return what the paper is: a declaration, or the report of a named auditor."""
+    if _party(evidence, "auditor") is None:
+        return t("Declaration by the controller; not a certification")
+    return t("Audit report by a named auditor; not a certification")
+
+
+def status(evidence: Json, t: Catalogue) -> str:
+    """Return whether the report counts."""
+    return t("DRAFT") if evidence["report"]["status"] == "draft" else t("ISSUED")
+
+
+def header(evidence: Json, t: Catalogue) -> Facts:
+    """Return which report this is, which version of it, and who may read it."""
+    report, tool = evidence["report"], evidence["tool"]
+    version = t("first")
+    if report["supersedes"]:
+        version = t("replaces {id}", id=report["supersedes"])
+        if report.get("change"):
+            version = f"{version}: {report['change']}"
+    readers = ", ".join(report.get("distribution", ())) or t(STATED)
+    return Facts(
+        items=(
+            Fact(label=t("Report"), text=report["id"]),
+            Fact(label=t("Date"), text=t.moment(report["issued"])),
+            Fact(label=t("Version"), text=version),
+            Fact(label=t("Made with"), text=f"{tool['name']} {tool['version']}"),
+            Fact(label=t("Classification"), text=classification(evidence, t)),
+            Fact(label=t("Distribution"), text=readers),
+        )
     )
 
 
-def asked(evidence: Json) -> Facts:
-    """Return the question: by whom, about which records and which model."""
-    request, data = evidence["request"], evidence["data"]
-    scope = f"{numbers.people(evidence['counts']['forget'])} records"
-    if request["scope"] == "attribute":
-        scope = f"the label “{request['attribute']}” of all {scope}"
-    elif request["scope"] != "instance":
-        kind = "class" if request["scope"] == "class" else "sub-class"
-        scope += f": all of {kind} {numbers.value(request['classes'])}"
-    size = f"{numbers.count(evidence['counts']['retain'])} records kept"
-    received = f", received {request['received']}" if request["received"] else ""
+def classification(evidence: Json, t: Catalogue) -> str:
+    """Return who may read the report, and why not everybody."""
+    return t(
+        "{level}; contains pseudonymised personal data",
+        level=t.known(evidence["report"]["classification"]),
+    )
+
+
+def banner(evidence: Json, t: Catalogue) -> Banner:
+    """Return the verdict with the counts behind it; never a bare colour."""
+    outcome = evidence["verdict"]["outcome"]
+    word = t(plain_words.WORDS[outcome])
+    return Banner(
+        outcome=outcome,
+        word=word,
+        code="" if word == outcome else f"({outcome})",
+        symbol=plain_words.SYMBOLS[outcome],
+        style=outcome.lower(),
+        sentence=headlines.sentence(evidence, t),
+        counts=headlines.counts(evidence, t),
+    )
+
+
+def asked(evidence: Json, t: Catalogue) -> Facts:
+    """Return the question: about which records, which model, and for what decision."""
     facts = [
-        Fact(label="Question", text=f"Does the model still carry {_deleted(request)}, compared "
-             f"with {evidence['counts']['retrained']} models retrained without them?"),
-        Fact(label="Request", text=f"{request['reference']}{received}; {request['basis']}"),
-        Fact(label="Controller", text=numbers.value(evidence["report"]["controller"])),
-        Fact(label="To be forgotten", text=f"{scope} of “{data['title']}” ({size})"),
-    ]  # fmt: skip
-    for item in evidence["model"]["audited"]:
-        text = f"{item['name']}, made by {item['made_by']}"
-        if item["made_by"] == "handed in":
-            text = f"{item['name']}, handed in ready-made"
-        facts.append(Fact(label="Audited model", text=text))
-        facts.append(Fact(label="its SHA-256", text=item["sha256"], code=True))
+        Fact(label=t("Question"), text=_question(evidence, t)),
+        Fact(label=t("To be forgotten"), text=_scope(evidence, t)),
+        *_models(evidence, t),
+    ]
+    decision = evidence["report"].get("decision")
+    facts.append(Fact(label=t("Decision asked for"), text=decision or t(STATED)))
     return Facts(items=tuple(facts))
 
 
-def _deleted(request: Json) -> str:
-    return "the deleted labels" if request["scope"] == "attribute" else "the deleted records"
+def clock(evidence: Json, t: Catalogue) -> Facts:
+    """Return the request and its dates; says so if the deadline was missed."""
+    request = evidence["request"]
+    due, erased = request.get("due"), request.get("erased")
+    done = t.date(erased)
+    if due and erased and erased > due:
+        done = t("{date}, after the deadline", date=done)
+    return Facts(
+        items=(
+            Fact(label=t("Request"), text=t.known(request["reference"])),
+            Fact(label=t("Legal basis"), text=t.known(request["basis"])),
+            Fact(label=t("Received"), text=t.date(request["received"])),
+            Fact(label=t("Due"), text=t.date(due)),
+            Fact(label=t("Erased"), text=done),
+            Fact(label=t("Audited"), text=t.date(evidence["report"]["issued"][:10])),
+        )
+    )
 
 
-def found(evidence: Json) -> tuple[str, ...]:
-    """Return the headline and the reasons in plain words."""
-    verdict = evidence["verdict"]
-    headline = {"PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided}[verdict["outcome"]]
-    return (headline(evidence), *(_reason(code) for code in verdict["reasons"]))
+def parties(evidence: Json, t: Catalogue) -> Facts:
+    """Return who answers for the data, who works for them, and who audited."""
+    controller, processor = evidence["report"]["controller"], _party(evidence, "processor")
+    auditor = t("the controller itself")
+    if person := _party(evidence, "auditor"):
+        auditor = t(
+            "{name}, {role}; independence: {independence}",
+            name=person["name"], role=t.known(person["role"]),
+            independence=t.known(person["independence"]),
+        )  # fmt: skip
+    return Facts(
+        items=(
+            Fact(label=t("Controller"), text=t.known(controller or STATED)),
+            Fact(label=t("Processor"), text=processor or t("none stated")),
+            Fact(label=t("Auditor"), text=auditor),
+        )
+    )
 
 
-def not_said(evidence: Json) -> tuple[str, ...]:
+def not_said(evidence: Json, t: Catalogue) -> tuple[str, ...]:
     """Return what the verdict must not be taken for."""
-    return (
+    first = t(
         "This is a first-party declaration: whoever ran the audit speaks about a model of their "
-        "own choice. It is not a certification under Art. 42 GDPR, and not legal advice.",
-        "It is not a proof of deletion. It bounds what the attacks listed here can see, with the "
-        f"access listed here ({evidence['battery']['access']}); other attacks may see more.",
-        "It is about the model file named above alone: not about other models or copies, backups, "
-        "or the records themselves.",
+        "own choice. It is not a certification under Art. 42 GDPR, and not legal advice."
+    )
+    if _party(evidence, "auditor"):
+        first = t(
+            "This is the report of the auditor named below; how independent they are is their own "
+            "statement. It is not a certification under Art. 42 GDPR, and not legal advice."
+        )
+    return (
+        first,
+        t(
+            "It is not a proof of deletion. It bounds what the attacks listed here can see, with "
+            "the access listed here ({access}); other attacks may see more.",
+            access=t.known(evidence["battery"]["access"]),
+        ),
+        t(
+            "It is about the model file named below alone: not about other models or copies, "
+            "backups, or the records themselves."
+        ),
     )
 
 
-def signer_facts(signer: Signer) -> Facts:
+def signer_facts(signer: Signer | None, t: Catalogue) -> Facts:
     """Return who signed and the two fingerprints, for comparing by hand."""
-    name = f"{signer.name}, {signer.org}" if signer.org else signer.name
-    how = "without a person present" if signer.protection == "unattended" else "under a passphrase"
+    if signer is None:
+        return Facts(items=(Fact(label=t("Signed by"), text=t("nobody: this is a draft")),))
     return Facts(
         items=(
-            Fact(label="Signed by", text=f"{name}; key used {how}, valid until {signer.until}"),
-            Fact(label="Key", text=signer.key, code=True),
-            Fact(label="Certificate", text=signer.certificate, code=True),
+            Fact(
+                label=t("Signed by"),
+                text=t(
+                    "{name}; {how}, valid until {date}",
+                    name=f"{signer.name}, {signer.org}" if signer.org else signer.name,
+                    how=t(plain_words.KEYS[signer.protection]),
+                    date=t.date(signer.until),
+                ),
+            ),
+            Fact(label=t("Key"), text=signer.key, code=True),
+            Fact(label=t("Certificate"), text=signer.certificate, code=True),
         )
     )
 
 
-def check() -> Facts:
-    """Return the commands that check the report without trusting it."""
-    return Facts(
-        items=(
-            Fact(label="Everything", text="forget-audit verify FOLDER",
-                 code=True),
-            Fact(label="The PDF alone", text="pdfsig report.pdf", code=True),
-            Fact(label="The page alone", text="sed '/^<!-- forget-audit signature "
-                 "begin -->$/,/^<!-- forget-audit signature end -->$/d' report.html | sha256sum",
-                 code=True),
-        )
+def check(evidence: Json, t: Catalogue) -> Facts:
+    """Return the commands that check the report without trusting it, and its ledger entry."""
+    facts = [
+        Fact(label=t("Everything"), text="forget-audit verify FOLDER", code=True),
+        Fact(label=t("The PDF alone"), text="pdfsig report.pdf", code=True),
+        Fact(label=t("The page alone"), text="sed '/^<!-- forget-audit signature "
+             "begin -->$/,/^<!-- forget-audit signature end -->$/d' report.html | sha256sum",
+             code=True),
+    ]  # fmt: skip
+    ledger = evidence.get("ledger")
+    position = t(STATED)
+    if ledger:
+        position = t(
+            "{origin}; entries before this one: {size}; their root: {root}",
+            origin=ledger["origin"], size=t.number(ledger["size"]),
+            root=f"{ledger['root'][:SHORT]}…",
+        )  # fmt: skip
+    return Facts(items=(*facts, Fact(label=t("Ledger"), text=position)))
+
+
+def _question(evidence: Json, t: Catalogue) -> str:
+    return t.deleted(
+        "Does the model still carry the deleted records, compared with {count} models retrained "
+        "without them?",
+        labels=headlines.labels_only(evidence), count=evidence["counts"]["retrained"],
     )  # fmt: skip
 
 
-def _sentence(evidence: Json) -> str:
-    outcome, reasons = evidence["verdict"]["outcome"], evidence["verdict"]["reasons"]
-    codes = [code for code in reasons if outcome == "FAIL" and code in words.BANNERS]
-    sentence = words.BANNERS[next(iter(codes), outcome)]
-    return sentence.replace("the deleted records", _deleted(evidence["request"]))
+def _scope(evidence: Json, t: Catalogue) -> str:
+    request, counts = evidence["request"], evidence["counts"]
+    small = numbers.is_small(counts)
+    kept = t.number(_coarse(counts["retain"]) if small else counts["retain"])
+    values = {
+        "size": t("fewer than 10") if small else t.number(counts["forget"]),
+        "data": evidence["data"]["title"],
+        "kept": t("about {count}", count=kept) if small else kept,
+        "attribute": request.get("attribute"),
+        "classes": ", ".join(map(str, request["classes"])),
+    }
+    return t(_SCOPES[request["scope"]], **values)
 
 
-def _counts(evidence: Json) -> str:
-    required = evidence["battery"]["required"]
-    tests = [item for item in evidence["statistics"] if item["name"] in required]
-    shown = sum(item["outcome"] == "pass" for item in tests)
-    gates = evidence["gates"]
-    met = sum(item["outcome"] != "fail" for item in gates)
-    watched = [item for item in evidence["statistics"] if item["role"] in ("secondary", "whitebox")]
-    differ = sum(item["outcome"] == "fail" for item in watched)
-    noun = "test" if len(required) == 1 else "tests"
-    return (
-        f"{shown} of {len(required)} required {noun} within the margin · {met} of {len(gates)} "
-        f"conditions met · {differ} of {len(watched)} further measures differ"
-    )
+def _models(evidence: Json, t: Catalogue) -> list[Fact]:
+    audited = evidence["model"]["audited"]
+    facts = []
+    for item in audited[:MOST_MODELS]:
+        text = t("{name}, made by {maker}", name=item["name"], maker=t.known(item["made_by"]))
+        if item["made_by"] == "handed in":
+            text = t("{name}, handed in ready-made", name=item["name"])
+        facts.append(Fact(label=t("Audited model"), text=text))
+        facts.append(Fact(label=t("its SHA-256"), text=item["sha256"], code=True))
+    if len(audited) > MOST_MODELS:
+        text = t("{count}; all digests stand in the attestation", count=len(audited) - MOST_MODELS)
+        facts.append(Fact(label=t("Further copies"), text=text))
+    return facts
 
 
-def _main(evidence: Json) -> Json | None:
-    return next((item for item in evidence["statistics"] if item["role"] == "primary"), None)
+def _coarse(count: int) -> int:
+    return SMALL_REQUEST * (count // SMALL_REQUEST)
 
 
-def _confidence(evidence: Json) -> str:
-    return numbers.percent(1 - evidence["battery"]["settings"].get("alpha", 0.05))
-
-
-def _passed(evidence: Json) -> str:
-    bound, main = evidence["verdict"]["attained_bound"], _main(evidence)
-    allowed = main and main["margin"]
-    share = "a bounded share" if bound is None else f"at most {numbers.percent_at_most(bound)}"
-    gone = _deleted(evidence["request"])
-    text = (
-        f"{share[0].upper()}{share[1:]} of the measurable influence of {gone} "
-        f"remains in the model (or was over-removed), with {_confidence(evidence)} confidence"
-    )
-    return f"{text}; {numbers.percent(allowed)} was allowed." if allowed else f"{text}."
-
-
-def _failed(evidence: Json) -> str:
-    main = _main(evidence)
-    differing = [item["name"] for item in evidence["statistics"] if item["outcome"] == "fail"]
-    if main is None or main["outcome"] != "fail" or main["difference"] is None:
-        named = [words.MEASURES[name].title.lower() for name in differing if name in words.MEASURES]
-        what = ", ".join(named) or "accuracy"
-        return f"The model differs from retrained models beyond chance in: {what}."
-    low, high = (numbers.percent(end) for end in main["interval"])
-    span = f"between {low} and {high}; {numbers.percent(main['margin'])} would have been allowed"
-    if main["difference"] < 0:
-        return (
-            f"The model was pushed about {numbers.percent(-main['difference'])} of the measurable "
-            f"influence of {_deleted(evidence['request'])} beyond where retrained models lie "
-            f"({span})."
-        )
-    return (
-        f"About {numbers.percent(main['difference'])} of the measurable influence of "
-        f"{_deleted(evidence['request'])} is still in the model ({span})."
-    )
-
-
-def _undecided(evidence: Json) -> str:
-    main, power = _main(evidence), evidence["controls"]["power"]["detectable_share"]
-    text = f"The audit cannot tell whether {_deleted(evidence['request'])} are gone."
-    if main is not None and None not in main["interval"]:
-        low, high = (numbers.percent(end) for end in main["interval"])
-        text += f" What remains of their influence lies anywhere between {low} and {high}."
-    if power is not None:
-        text += (
-            f" Only a remainder above {numbers.percent(power)} would have been noticed reliably."
-        )
-    return text
-
-
-def _reason(code: str) -> str:
-    return f"{words.REASONS.get(code, 'See the section on the verdict.')} ({code})"
+def _party(evidence: Json, name: str) -> Any:
+    return (evidence.get("parties") or {}).get(name)

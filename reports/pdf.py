@@ -1,151 +1,257 @@
-"""The report as an archival PDF (declares PDF/A-3u, tagged), with the evidence attached."""
+"""The report and the receipt as archival PDF (declares PDF/A-3u, tagged).
+
+The PDF maker runs in a process of its own (`pdf_process`): without fonts its libraries end the
+process they run in, and no page can hold up an audit for ever.
+"""
 
 import base64
-import contextlib
-import io
-import logging
+import json
+import os
+import signal
+import subprocess
 import sys
-import warnings
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from importlib import resources
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 from forget_audit.digests import canonical_json, sha256
-from forget_audit.errors import MissingDependency
+from forget_audit.errors import MissingDependency, VerificationError
 from forget_audit.reports import html
-from forget_audit.reports.view import Place, ReportView
+from forget_audit.reports.view import Place, Places, ReportView
 from forget_audit.types import Json
 
 APT = "apt-get install --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
-FONTS = (
-    ("Forget Audit Sans", "normal", "DejaVuSans.ttf"),
-    ("Forget Audit Sans", "bold", "DejaVuSans-Bold.ttf"),
-    ("Forget Audit Mono", "normal", "DejaVuSansMono.ttf"),
-    ("DejaVu Sans", "normal", "DejaVuSans.ttf"),
-)
-PIXEL = 0.75
-FORM: dict[str, Any] = {"pdf_variant": "pdf/a-3u", "pdf_tags": True}
+PIP = "python -m pip install 'weasyprint>=70,<71'"
+COMMAND = ("-P", "-W", "ignore", "-m", "forget_audit.reports.pdf_process")
+LIMIT_S = 300.0
+TOOL, REVIEWER = "signature-field", "reviewer-field"
+# Nothing of the machine shows in a file that is made twice.
+FIXED = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "TZ": "UTC"}
+SAMPLE: Json = {
+    "page": "<!doctype html><title>-</title><p style='font-family: Forget Audit Sans'>ready</p>",
+    "attachments": [], "moment": "2000-01-01T00:00:00+00:00", "identifier": 32 * "0", "fields": [],
+}  # fmt: skip
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, kw_only=True)
+class Papers:
+    """Both PDF files of a report, unsigned.
+
+    Args:
+        report: The report.
+        places: Where its signatures belong.
+        receipt: The page for the person.
+        place: Where its signature belongs.
+    """
+
+    report: bytes
+    places: Places
+    receipt: bytes
+    place: Place
 
 
-def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes, Place]:
-    """Return the unsigned PDF and where its signature belongs.
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """What makes PDF files on this machine.
+
+    Args:
+        version: Of WeasyPrint; none if it is missing.
+        library: The first system library that is missing, if one is.
+        subset: Whether harfbuzz cuts fonts; without it files are larger.
+        trouble: Why no PDF can be made; empty if one can.
+    """
+
+    version: str | None = None
+    library: str | None = None
+    subset: bool = False
+    trouble: str = ""
+
+
+def render(view: ReportView, evidence: Json, attestation: bytes) -> tuple[bytes, Places]:
+    """Return the report as an unsigned PDF and where its signatures belong.
 
     Args:
         view: All strings.
         evidence: What they were made of; attached.
         attestation: DSSE envelope of the result; attached.
 
-    Returns:
-        The PDF, and where the seal is printed.
+    Raises:
+        MissingDependency: If no PDF can be made on this machine.
+        VerificationError: If the page asks for anything outside itself.
+    """
+    [made] = _made([_report(view, evidence, attestation)])
+    return made["pdf"], _places(made)
+
+
+def render_receipt(page: bytes, evidence: Json) -> tuple[bytes, Place]:
+    """Return the receipt as an unsigned PDF and where its signature belongs.
+
+    Args:
+        page: The receipt as HTML.
+        evidence: Says when it was issued; nothing of it is attached.
 
     Raises:
-        MissingDependency: If WeasyPrint or a library it needs is missing.
+        MissingDependency: If no PDF can be made on this machine.
+        VerificationError: If the page asks for anything outside itself.
     """
-    weasyprint = _weasyprint()
-    from weasyprint.text.fonts import FontConfiguration
+    [made] = _made([_receipt(page, evidence)])
+    return made["pdf"], _places(made).tool
 
+
+def render_papers(view: ReportView, evidence: Json, attestation: bytes, receipt: bytes) -> Papers:
+    """Return report and receipt at once, which saves a start of the PDF maker.
+
+    Args:
+        view: All strings of the report.
+        evidence: What they were made of; attached to the report alone.
+        attestation: DSSE envelope of the result; attached to the report alone.
+        receipt: The receipt as HTML.
+
+    Raises:
+        MissingDependency: If no PDF can be made on this machine.
+        VerificationError: If a page asks for anything outside itself.
+    """
+    report, slip = _made([_report(view, evidence, attestation), _receipt(receipt, evidence)])
+    return Papers(
+        report=report["pdf"], places=_places(report),
+        receipt=slip["pdf"], place=_places(slip).tool,
+    )  # fmt: skip
+
+
+def available() -> str | None:
+    """Return why no PDF can be made here, or nothing if one can."""
+    return look().trouble or None
+
+
+def look() -> Maker:
+    """Return what makes PDF files here, after making a small one."""
+    try:
+        said = _ask([SAMPLE])
+    except MissingDependency as error:
+        return Maker(trouble=str(error))
+    maker = Maker(
+        version=said.get("version"), library=(said.get("library") or [None])[0],
+        subset=said.get("subset", False),
+    )  # fmt: skip
+    try:
+        _refuse(said)
+    except (MissingDependency, VerificationError) as error:
+        return Maker(version=maker.version, library=maker.library, trouble=str(error))
+    return maker
+
+
+def _report(view: ReportView, evidence: Json, attestation: bytes) -> Json:
     encoded = canonical_json(evidence)
-    fetcher = _fetcher()
-    fonts = FontConfiguration()
-    page = html.page(view, medium="pdf")
-    sheet = weasyprint.CSS(
-        string=_font_faces(), font_config=fonts, url_fetcher=fetcher, base_url=None
-    )
-    at = datetime.fromisoformat(evidence["report"]["issued"])
     attachments = [
-        _attachment(weasyprint, name, data, what, at, fetcher)
+        {"name": name, "what": what, "data": base64.b64encode(data).decode("ascii")}
         for name, data, what in (
             ("evidence.json", encoded, "Everything the report shows, as canonical JSON"),
             ("audit.dsse.json", attestation, "The result as a signed in-toto statement"),
         )
     ]
-    with _quiet():
-        source = weasyprint.HTML(string=page.decode("utf-8"), url_fetcher=fetcher, base_url=None)
-        document = source.render(stylesheets=[sheet], font_config=fonts, **FORM)
-        place = _place(document)
-        identifier = bytes.fromhex(sha256(encoded))[:16]
-        data = document.write_pdf(attachments=attachments, pdf_identifier=identifier, **FORM)
-        del document  # its open file is closed here, where the warning of it is ignored
-    return bytes(data), place
+    return {
+        "page": html.page(view, medium="pdf").decode("utf-8"),
+        "attachments": attachments,
+        "moment": _moment(evidence),
+        "identifier": sha256(encoded)[:32],
+        "fields": [TOOL, REVIEWER],
+    }
 
 
-def available() -> str | None:
-    """Return why no PDF can be made here, or nothing if one can."""
+def _receipt(page: bytes, evidence: Json) -> Json:
+    return {
+        "page": page.decode("utf-8"),
+        "attachments": [],
+        "moment": _moment(evidence),
+        "identifier": sha256(page)[:32],
+        "fields": [TOOL],
+    }
+
+
+def _moment(evidence: Json) -> str:
+    return datetime.fromisoformat(evidence["report"]["issued"]).isoformat()
+
+
+def _places(made: Json) -> Places:
+    found = {
+        name: Place(page=place[0], box=tuple(place[1:]))
+        for name, place in made["fields"].items()
+        if place is not None
+    }
+    if TOOL not in found:
+        raise VerificationError("the page has no place for the signature")
+    return Places(tool=found[TOOL], reviewer=found.get(REVIEWER))
+
+
+def _made(documents: Sequence[Json]) -> list[Json]:
+    said = _ask(documents)
+    _refuse(said)
+    return [{**item, "pdf": base64.b64decode(item["pdf"])} for item in said["documents"]]
+
+
+def _refuse(said: Json) -> None:
+    """Turn what the PDF maker says instead of a PDF into an error with the line that helps."""
+    if said["state"] == "absent":
+        raise MissingDependency(f"no PDF: the package {said['package']} is missing; {PIP}")
+    if said["state"] == "missing":
+        names = said["library"]
+        what = f"the system library {names[0]}" if names else "a system library"
+        raise MissingDependency(f"no PDF: {what} is missing; {APT}")
+    if said["state"] == "refused":
+        raise VerificationError(f"no PDF: the page asks for something outside: {said['reason']}")
+
+
+def _ask(documents: Sequence[Json]) -> Json:
+    """Start the PDF maker, hand it the documents, and return its answer.
+
+    It works in a folder of its own, which goes with it however it ends.
+
+    Raises:
+        MissingDependency: If it cannot be started, crashes, or takes too long.
+    """
+    request = json.dumps({"documents": list(documents)}).encode("ascii")
     try:
-        _weasyprint()
-    except MissingDependency as error:
-        return str(error)
-    return None
-
-
-def _weasyprint() -> ModuleType:
-    """Import WeasyPrint, which prints help to standard output when a library is missing."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            import weasyprint
-    except ImportError as error:
-        raise MissingDependency("no PDF: WeasyPrint is missing; pip install weasyprint") from error
+        with tempfile.TemporaryDirectory(prefix="forget-audit-pdf-") as folder:
+            done = subprocess.run(
+                [sys.executable or "python3", *COMMAND], input=request, capture_output=True,
+                check=False, timeout=LIMIT_S, cwd=folder, env=_environment(documents, folder),
+            )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise MissingDependency(
+            f"no PDF: the PDF maker took longer than {LIMIT_S:g} s and was stopped"
+        ) from error
     except OSError as error:
-        raise MissingDependency(f"no PDF: a system library is missing; {APT}") from error
-    module: ModuleType = weasyprint
-    return module
-
-
-def _fetcher() -> Any:
-    """Return a fetcher that gives out data URLs of pictures and fonts, and stops on all else."""
-    from weasyprint.urls import FatalURLFetchingError, URLFetcher
-
-    class Sealed(URLFetcher):  # type: ignore[misc]
-        def fetch(self, url: str, headers: Any = None) -> Any:
-            if not url.startswith(("data:image/svg+xml;base64,", "data:font/ttf;base64,")):
-                raise FatalURLFetchingError(f"refused to fetch {url[:60]}")
-            return super().fetch(url, headers)
-
-    return Sealed(allowed_protocols={"data"}, allow_redirects=False, fail_on_errors=True)
-
-
-@cache
-def _font_faces() -> str:
-    folder = resources.files("forget_audit.reports") / "fonts"
-    return "".join(
-        f'@font-face {{ font-family: "{family}"; font-weight: {weight}; src: url("data:font/ttf;'
-        f'base64,{base64.b64encode((folder / name).read_bytes()).decode()}"); }}\n'
-        for family, weight, name in FONTS
-    )
-
-
-def _attachment(
-    weasyprint: ModuleType, name: str, data: bytes, what: str, at: datetime, fetcher: Any
-) -> Any:
-    return weasyprint.Attachment(
-        file_obj=io.BytesIO(data), name=name, description=what, created=at, modified=at,
-        relationship="Data", url_fetcher=fetcher, base_url=None,
-    )  # fmt: skip
-
-
-def _place(document: Any) -> Place:
-    name = "signature-field"
-    number, page = next((i, page) for i, page in enumerate(document.pages) if name in page.anchors)
-    left, top, right, bottom = page.anchors[name]
-    edges = (left, page.height - bottom, right, page.height - top)
-    return Place(page=number, box=tuple(round(edge * PIXEL) for edge in edges))
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep the font and style chatter of rendering out of our logs."""
-    loggers = [logging.getLogger(name) for name in ("weasyprint", "fontTools")]
-    levels = [item.level for item in loggers]
-    for item in loggers:
-        item.setLevel(logging.ERROR)
+        raise MissingDependency(
+            f"no PDF: the PDF maker cannot be started: {error.strerror}"
+        ) from error
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise MissingDependency(
+            f"no PDF: the PDF maker crashed ({name}), as it does when fonts or libraries are "
+            f"damaged; {APT}"
+        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for item, level in zip(loggers, levels, strict=True):
-            item.setLevel(level)
+        answer: Json = json.loads(done.stdout)
+    except ValueError as error:
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise MissingDependency(
+            f"no PDF: the PDF maker stopped with code {done.returncode} ({last[:200]})"
+        ) from error
+    return answer
+
+
+def _environment(documents: Sequence[Json], folder: str) -> dict[str, str]:
+    """Return the environment of the PDF maker: our packages, none of our secrets, a fixed time."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("FORGET_AUDIT")
+    }
+    moment = datetime.fromisoformat(documents[0]["moment"])
+    return {
+        **kept,
+        **FIXED,
+        "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path),
+        "SOURCE_DATE_EPOCH": str(int(moment.timestamp())),
+        "TMPDIR": folder,
+    }

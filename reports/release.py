@@ -1,39 +1,67 @@
-"""Issuing a report: everything signed, written beside its place, and moved there in one step."""
+"""Issuing a report: everything signed, written beside its place, and moved there in one step.
 
-import contextlib
-import os
-import re
-import secrets
-import shutil
+The order matters when the machine dies: entry in the ledger, then the release statement, then the
+files. A crash may leave an entry without files, which shows; never files without an entry.
+"""
+
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from forget_audit.digests import canonical_json, file_digest, sha256
+from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import (
     ForgetAuditError,
     KeyFileError,
-    MissingDependency,
+    LeakError,
     VerificationError,
 )
-from forget_audit.reports import html
+from forget_audit.ledger import Ledger
+from forget_audit.reports import linter, rendering
 from forget_audit.reports.attestation import (
     audit_statement,
-    named_subjects,
     release_statement,
     seal,
 )
 from forget_audit.reports.evidence import problems
-from forget_audit.reports.view import ReportView
+from forget_audit.reports.folders import (
+    AUDIT,
+    EVIDENCE,
+    NAME,
+    OURS,
+    PAGE,
+    RELEASE,
+    SCORES,
+    refuse_foreign,
+    staged,
+    write,
+)
 from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 
-EVIDENCE, SCORES, AUDIT, RELEASE = (
-    "evidence.json", "scores.npz", "audit.dsse.json", "release.dsse.json",
-)  # fmt: skip
-PAGE, PDF = "report.html", "report.pdf"
-OURS = frozenset({EVIDENCE, SCORES, AUDIT, RELEASE, PAGE, PDF})
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+Files = dict[str, bytes | Path]
+Entry = tuple[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a report is issued.
+
+    Args:
+        formats: Views for people.
+        language: Of page one and receipt; as in the evidence if left out.
+        ledger: Where the issue is recorded; nowhere if left out.
+        kind: Of the entry in the ledger: `audit-issued` or `rendered`.
+        private: Strings that must not leave, each with what it is, such as ids of the rows.
+        timestamp: Address of a time stamping authority; none is asked if left out.
+    """
+
+    formats: Sequence[str] = ("html", "pdf")
+    language: str | None = None
+    ledger: Ledger | None = None
+    kind: str = "audit-issued"
+    private: Mapping[str, str] = field(default_factory=dict)
+    timestamp: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +83,7 @@ def release(
     extra_files: Mapping[str, bytes | Path],
     key: SigningKey,
     out_dir: Path,
-    formats: Sequence[str] = ("html", "pdf"),
+    terms: Terms | None = None,
 ) -> Released:
     """Render, sign and write a report.
 
@@ -65,45 +93,122 @@ def release(
         extra_files: Further files to release under plain names; paths are copied.
         key: Signs everything.
         out_dir: New, empty, or an earlier release that is to be replaced.
-        formats: Views for people.
+        terms: Formats, ledger and what must not leave.
 
     Raises:
         VerificationError: If evidence, scores and key do not belong together.
+        LeakError: If a file holds what must not leave; nothing is signed then.
         ForgetAuditError: If `out_dir` holds files that no release of ours made.
     """
-    _check(evidence, scores_npz, extra_files, key, formats)
+    terms = terms or Terms()
+    _check(evidence, scores_npz, extra_files, key, terms.formats)
     refuse_foreign(out_dir)
+    refuse_leaks({EVIDENCE: canonical_json(evidence), SCORES: scores_npz}, evidence, terms.private)
     audit = seal(audit_statement(evidence), key)
-    files: dict[str, bytes | Path] = {
+    files: Files = {
         EVIDENCE: canonical_json(evidence), SCORES: scores_npz, AUDIT: audit, **extra_files,
     }  # fmt: skip
-    missing = None
-    view = html.build(evidence, html.signer_of(key))
-    if "html" in formats:
-        files[PAGE] = html.render(view, key, audit)
-    if "pdf" in formats:
-        try:
-            files[PDF] = _pdf(view, evidence, key, audit)
-        except MissingDependency as error:
-            missing = str(error)
-    staging = out_dir.parent / f".{out_dir.name}.{secrets.token_hex(4)}"
-    staging.mkdir(parents=True)
-    try:
-        digests = {name: _write(staging / name, content) for name, content in files.items()}
-        statement = release_statement(digests, evidence["report"]["id"])
-        _write(staging / RELEASE, seal(statement, key))
-        _move(staging, out_dir)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return Released(paths=tuple(out_dir / name for name in (*files, RELEASE)), pdf_missing=missing)
+    views, missing = rendering.render(
+        evidence, audit, key, terms.formats, language=terms.language, timestamp=terms.timestamp
+    )
+    files |= views
+    refuse_leaks(files, evidence, terms.private)
+    identifier = evidence["report"]["id"]
+    entries: list[Entry] = [(terms.kind, {"report": identifier})]
+    if evidence["report"]["supersedes"]:
+        former = evidence["report"]["supersedes"]
+        entries.append(("report-superseded", {"report": former, "by": identifier}))
+    paths = publish(files, key, out_dir, identifier, ledger=terms.ledger, entries=entries)
+    return Released(paths=paths, pdf_missing=missing)
 
 
-def _pdf(view: ReportView, evidence: Json, key: SigningKey, audit: bytes) -> bytes:
-    from forget_audit.reports import pdf, pdf_signature
+def issued(evidence: Json, key: SigningKey, ledger: Ledger | None) -> Json:
+    """Return the evidence as it is signed: who signs, and where the ledger stands before it."""
+    document = copy.deepcopy(evidence)
+    document["report"] |= {"status": "issued", "key": key.protection}
+    if ledger is not None:
+        head = ledger.head()
+        document["ledger"] = {"origin": head.origin, "size": head.size, "root": head.root_hex}
+    return document
 
-    unsigned, place = pdf.render(view, evidence, audit)
-    reason = f"Issues the audit report {evidence['report']['id']}"
-    return pdf_signature.sign(unsigned, key, place, reason)
+
+def draft(evidence: Json, scores_npz: bytes, out_dir: Path, private: Mapping[str, str]) -> Released:
+    """Write a draft: evidence, scores and a page that says so; nothing is signed or recorded.
+
+    Args:
+        evidence: With the status `draft`.
+        scores_npz: The numbers behind it.
+        out_dir: New, empty, or an earlier release or draft that is to be replaced.
+        private: Strings that must not leave, each with what it is.
+
+    Raises:
+        LeakError: If a file holds what must not leave.
+        ForgetAuditError: If `out_dir` holds files that no release of ours made.
+    """
+    refuse_foreign(out_dir)
+    files: Files = {
+        EVIDENCE: canonical_json(evidence), SCORES: scores_npz, PAGE: rendering.draft(evidence),
+    }  # fmt: skip
+    refuse_leaks(files, evidence, private)
+    with staged(out_dir) as staging:
+        for name, content in files.items():
+            write(staging / name, content)
+    return Released(paths=tuple(out_dir / name for name in files), pdf_missing=None)
+
+
+def publish(
+    files: Files,
+    key: SigningKey,
+    out_dir: Path,
+    identifier: str,
+    *,
+    ledger: Ledger | None = None,
+    entries: Sequence[Entry] = (),
+    reissued: Json | None = None,
+) -> tuple[Path, ...]:
+    """Write files beside their place, record and sign what they are, and move them there.
+
+    Args:
+        files: All that is released, by name.
+        key: Signs the release statement.
+        out_dir: New, or an earlier release that is replaced.
+        identifier: Of the report.
+        ledger: Where `entries` go, each with the digests of all files.
+        entries: Kind and body.
+        reissued: Reason and digest of the former statement, if this one takes its place.
+    """
+    with staged(out_dir) as staging:
+        digests = {name: write(staging / name, content) for name, content in files.items()}
+        checkpoint = None
+        if ledger is not None:
+            for kind, content in entries:
+                ledger.append(kind, {**content, "files": digests}, key)
+            checkpoint = ledger.checkpoint()
+        statement = release_statement(digests, identifier, checkpoint=checkpoint, reissued=reissued)
+        write(staging / RELEASE, seal(statement, key))
+    return tuple(out_dir / name for name in (*files, RELEASE))
+
+
+def refuse_leaks(
+    files: Mapping[str, bytes | Path], evidence: Json, private: Mapping[str, str]
+) -> None:
+    """Look through everything that is about to be signed for what must not leave.
+
+    Args:
+        files: By name; weights are left out, since no text is in them.
+        evidence: Names the addresses that the controller publishes on purpose.
+        private: Strings, each with what it is.
+
+    Raises:
+        LeakError: With each place and what was found, never the string itself.
+    """
+    report = evidence["report"]
+    allowed = [text for name in ("contact", "authority") if (text := report.get(name))]
+    content = {name: data for name, data in files.items() if isinstance(data, bytes)}
+    leaks = linter.scan(content, private, allowed)
+    if leaks:
+        found = "; ".join(f"{leak.file}: {leak.what} ({leak.excerpt})" for leak in leaks[:5])
+        raise LeakError(f"nothing was signed: the report would give away {found}")
 
 
 def _check(
@@ -130,55 +235,3 @@ def _check(
     for name in extra:
         if not NAME.fullmatch(name) or name in OURS:
             raise VerificationError(f"{name!r} cannot be the name of a released file")
-
-
-def refuse_foreign(directory: Path) -> None:
-    """Refuse a folder with files that no release made, so that nothing of the user's is lost.
-
-    Raises:
-        ForgetAuditError: Naming some of them.
-    """
-    if not directory.exists():
-        return
-    if not directory.is_dir() or directory.is_symlink():
-        raise ForgetAuditError(f"{directory}: not a folder")
-    present = {item.name for item in directory.iterdir()}
-    foreign = sorted(present - OURS - _listed(directory / RELEASE))
-    if foreign:
-        raise ForgetAuditError(
-            f"{directory}: holds files that no release made ({', '.join(foreign[:3])}); choose "
-            "another folder"
-        )
-
-
-def _listed(path: Path) -> set[str]:
-    """Return the names an earlier release lists; whether it is genuine does not matter here."""
-    with contextlib.suppress(OSError, VerificationError):
-        return set(named_subjects(path.read_bytes()))
-    return set()
-
-
-def _write(path: Path, content: bytes | Path) -> str:
-    """Write a file to disk and return its SHA-256."""
-    if isinstance(content, Path):
-        shutil.copyfile(content, path)
-    else:
-        path.write_bytes(content)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return file_digest(path)
-
-
-def _move(staging: Path, target: Path) -> None:
-    """Put the finished folder in place; an earlier release goes only once the new one stands."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    old = target.parent / f"{staging.name}.old"
-    target.rename(old)
-    try:
-        staging.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)

@@ -1,37 +1,62 @@
-"""The tables of the report."""
+"""The tables of results: measures, conditions, accuracy by class, and plotted numbers."""
+
+from typing import Any
 
 from forget_audit.reports import numbers, words
 from forget_audit.reports.view import Cell, Row, Table
 from forget_audit.types import Json
 
+DECIDING = ("primary", "secondary", "whitebox")
+WITHHELD = "not stated, as it would tell the number of records"
+PLUS_MINUS = f"±{numbers.THIN}"
 
-def title_of(name: str) -> str:
-    """Return the name of a measure for people."""
-    return words.MEASURES[name].title if name in words.MEASURES else name
+
+def title_of(name: str, scope: str = "instance") -> str:
+    """Return the name of a measure for people; for labels it is a label that is looked for."""
+    title = words.MEASURES[name].title if name in words.MEASURES else name
+    return title.replace("Class ", "Label ") if scope == "attribute" else title
+
+
+def unit_of(name: str, scope: str) -> str:
+    """Return unit and direction of a measure."""
+    if name not in words.MEASURES:
+        return ""
+    unit = words.MEASURES[name].unit
+    return unit if scope == "instance" else words.WHOLE_CLASS.get(name, unit)
+
+
+def counted(name: str) -> bool:
+    """Say whether the value of a measure betrays the number of rows it was counted on."""
+    return name in words.MEASURES and words.MEASURES[name].counted
 
 
 def results(evidence: Json) -> Table:
-    """Return every measure beside the retrained models, those that decide first."""
-    rows: list[Row] = []
+    """Return every measure of the request beside retrained models, those that decide first."""
     alpha = evidence["battery"]["settings"].get("alpha", 0.05)
-    for role, heading in words.ROLES.items():
-        items = [item for item in evidence["statistics"] if item["role"] == role]
-        if items:
-            rows.append(Row(cells=(Cell(text=heading),), heading=True))
-        rows += [_statistic(item) for item in items]
     columns = (
-        Cell(text="Measure"),
+        Cell(text="Measure", note="unit and direction"),
         Cell(text="Audited", kind="number"),
         Cell(text="Retrained", note="mean ± sd", kind="number"),
         Cell(text="Difference", kind="number"),
-        Cell(text=f"{numbers.percent(1 - 2 * alpha)} interval", kind="number"),
+        Cell(text=f"{numbers.confidence(1 - 2 * alpha)} interval", kind="number"),
         Cell(text="Margin", kind="number"),
         Cell(text="p", note="Holm", kind="number"),
         Cell(text="Outcome"),
     )
     return Table(
-        columns=columns, rows=tuple(rows), caption="Audited model and retrained models",
-        name="results",
+        columns=columns, rows=_by_role(evidence, DECIDING),
+        caption="The audited model beside models retrained without the records", name="results",
+    )  # fmt: skip
+
+
+def utility(evidence: Json) -> Table | None:
+    """Return every measure of the model as a whole."""
+    rows = _by_role(evidence, ("fidelity",))[1:]
+    if not rows:
+        return None
+    return Table(
+        columns=results(evidence).columns, rows=rows, name="results",
+        caption="What unlearning did to the model as a whole",
     )  # fmt: skip
 
 
@@ -41,7 +66,7 @@ def gates(evidence: Json) -> Table:
         Row(
             cells=(
                 Cell(text=words.GATES.get(item["code"], item["code"]), note=item["code"]),
-                Cell(text=item["detail"]),
+                Cell(text=numbers.with_minus(item["detail"])),
                 outcome(item["outcome"]),
             )
         )
@@ -56,51 +81,70 @@ def gates(evidence: Json) -> Table:
         )
     )
     columns = (Cell(text="Condition"), Cell(text="Found"), Cell(text="Outcome"))
-    return Table(columns=columns, rows=(*rows, line), caption="Conditions", name="gates")
+    return Table(
+        columns=columns, rows=(*rows, line), name="gates",
+        caption="Conditions without which a verdict would be empty",
+    )  # fmt: skip
 
 
-def attacks(evidence: Json) -> Table | None:
-    """Return a row for every attack that was carried out, if there is any."""
-    columns = (
-        Cell(text="Attack"),
-        Cell(text="Headline"),
-        Cell(text="Audited", kind="number"),
-        Cell(text="Retrained", note="mean ± sd", kind="number"),
-        Cell(text="Originals", note="mean", kind="number"),
-        Cell(text="Outcome"),
-    )
-    carried_out = (item for item in evidence["attacks"] if item["metrics"])
-    rows = tuple(_attack(item) for item in carried_out)
-    return Table(columns=columns, rows=rows, caption="Attacks", name="attacks") if rows else None
+def classes(evidence: Json) -> list[Json]:
+    """Return the classes whose accuracy may be shown: those with rows enough."""
+    groups: list[Json] = evidence.get("side_effects", {}).get("groups", [])
+    return [
+        item
+        for item in groups
+        if item["rows"] is not None and None not in (item["audited"], item["retrained_mean"])
+    ]
 
 
-def not_carried_out(evidence: Json) -> Table | None:
-    """Return a row for every attack that has no result, with the reason."""
-    columns = tuple(Cell(text=text) for text in ("Attack", "Why it has no result", "Outcome"))
-    rows = tuple(
-        Row(
-            cells=(
-                Cell(text=item["title"]),
-                Cell(text=item["reason"] or "no measurement"),
-                outcome(item["outcome"]),
-            )
-        )
-        for item in evidence["attacks"]
-        if not item["metrics"]
-    )
-    if not rows:
+def by_class(evidence: Json) -> Table | None:
+    """Return the accuracy on unseen records of each class; small classes without numbers."""
+    groups = evidence.get("side_effects", {}).get("groups", [])
+    if not groups:
         return None
-    return Table(columns=columns, rows=rows, caption="Not carried out", name="not-carried-out")
-
-
-def retention(evidence: Json) -> Table:
-    """Return what the audit itself holds of the deleted records."""
-    columns = tuple(Cell(text=text) for text in ("What", "Where", "Until", "Fate"))
-    rows = tuple(
-        Row(cells=tuple(Cell(text=item[key]) for key in ("what", "where", "until", "fate")))
-        for item in evidence["retention"]
+    shown = classes(evidence)
+    rows = []
+    for item in groups:
+        stated = item in shown
+        mean, sd = item["retrained_mean"], item["retrained_sd"]
+        gap = item["audited"] - mean if stated else None
+        spread = f"{numbers.number(mean)} ± {numbers.number(sd)}" if stated else numbers.DASH
+        cells = (
+            Cell(text=item["name"]),
+            Cell(text=numbers.people(item["rows"]), kind="number"),
+            Cell(text=numbers.number(item["audited"] if stated else None), kind="number"),
+            Cell(text=spread, kind="number"),
+            Cell(text=numbers.signed(gap), kind="number"),
+            Cell(text=numbers.signed(gap / sd if gap is not None and sd else None, 1),
+                 kind="number"),
+        )  # fmt: skip
+        rows.append(Row(cells=cells))
+    columns = (
+        Cell(text="Class"),
+        Cell(text="Unseen records", kind="number"),
+        Cell(text="Audited", note="rate; higher is better", kind="number"),
+        Cell(text="Retrained", note="mean ± sd", kind="number"),
+        Cell(text="Difference", kind="number"),
+        Cell(text="in sd", kind="number"),
     )
-    return Table(columns=columns, rows=rows, caption="Kept by the audit", name="retention")
+    return Table(
+        columns=columns, rows=tuple(rows), name="by-class",
+        caption="Accuracy on unseen records by class",
+    )  # fmt: skip
+
+
+def plotted(name: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+    """Return the numbers of a picture as a table."""
+    return Table(
+        columns=tuple(Cell(text=t, kind="number" if i else "text") for i, t in enumerate(columns)),
+        rows=tuple(
+            Row(cells=tuple(Cell(text=_shown(v), kind="number" if i else "text")
+                            for i, v in enumerate(row)))
+            for row in rows
+        ),
+        caption="The plotted numbers",
+        name=f"numbers {name}" if name.isascii() else "numbers",
+    )  # fmt: skip
 
 
 def outcome(name: str) -> Cell:
@@ -109,24 +153,46 @@ def outcome(name: str) -> Cell:
     return Cell(text=word, symbol=symbol, kind=f"outcome-{name}")
 
 
-def _statistic(item: Json) -> Row:
-    measure = words.MEASURES.get(item["name"])
-    unit = f"{item['name']}: {measure.unit}" if measure else ""
+def _by_role(evidence: Json, roles: tuple[str, ...]) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    for role in roles:
+        items = [item for item in evidence["statistics"] if item["role"] == role]
+        if items:
+            rows.append(Row(cells=(Cell(text=words.ROLES[role]),), heading=True))
+        rows += [_statistic(item, evidence) for item in items]
+    return tuple(rows)
+
+
+def _statistic(item: Json, evidence: Json) -> Row:
+    scope = evidence["request"]["scope"]
+    unit = unit_of(item["name"], scope)
+    note = f"{item['name']}: {unit}" if unit else ""
+    title = title_of(item["name"], scope)
+    p_value = Cell(text=numbers.probability(item["p_value"]), kind="number")
+    if numbers.is_small(evidence["counts"]) and counted(item["name"]):
+        hidden = Cell(text=WITHHELD, span=5)
+        return Row(cells=(Cell(text=title, note=note), hidden, p_value, _finding(item)))
     spread = f"{numbers.number(item['reference_mean'])} ± {numbers.number(item['reference_sd'])}"
     margin = item["margin"]
-    bound = numbers.DASH if margin is None else f"±\N{NARROW NO-BREAK SPACE}{margin:g}"
+    bound = f"{PLUS_MINUS}{margin:g}" if margin is not None else _loss(item["name"], evidence)
     return Row(
         cells=(
-            Cell(text=title_of(item["name"]), note=unit),
+            Cell(text=title, note=note),
             Cell(text=numbers.number(item["estimate"]), kind="number"),
             Cell(text=spread, kind="number"),
             Cell(text=numbers.signed(item["difference"]), kind="number"),
             Cell(text=numbers.interval(item["interval"]), kind="number"),
             Cell(text=bound, kind="number"),
-            Cell(text=numbers.probability(item["p_value"]), kind="number"),
+            p_value,
             _finding(item),
         )
     )
+
+
+def _loss(name: str, evidence: Json) -> str:
+    """Return the loss of accuracy that is allowed, for measures of it."""
+    allowed = evidence["battery"]["settings"].get("utility") if "accuracy" in name else None
+    return numbers.DASH if allowed is None else numbers.value(-float(allowed))
 
 
 def _finding(item: Json) -> Cell:
@@ -145,26 +211,9 @@ def _as_a_whole(name: str) -> Cell:
     return Cell(text="differs", symbol=symbol, kind="outcome-informative")
 
 
-def _attack(item: Json) -> Row:
-    note = f"{item['question']} A clean model: {item['perfect']}"
-    about = Cell(text=item["title"], note=note)
-    metric = next((m for m in item["metrics"] if m["name"] == item["headline"]), None)
-    if metric is None:
-        reason = item["reason"] or "no measurement"
-        return Row(cells=(about, Cell(text=reason, span=4), outcome(item["outcome"])))
-    span = ""
-    if metric["low"] is not None and metric["high"] is not None:
-        span = f"{numbers.number(metric['low'])} to {numbers.number(metric['high'])}"
-    spread = (
-        f"{numbers.number(metric['retrained_mean'])} ± {numbers.number(metric['retrained_sd'])}"
-    )
-    return Row(
-        cells=(
-            about,
-            Cell(text=metric["name"].replace("_", " "), note=metric["construction"]),
-            Cell(text=numbers.number(metric["audited"]), note=span, kind="number"),
-            Cell(text=spread, kind="number"),
-            Cell(text=numbers.number(metric["original_mean"]), kind="number"),
-            outcome(item["outcome"]),
-        )
-    )
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return numbers.count(value)
+    return numbers.number(None if value is None else float(str(value)))

@@ -1,6 +1,6 @@
 """The report as plain strings: what the template prints, in order, with nothing left to compute."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -152,18 +152,34 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignOff:
+    """A framed place where a person signs.
+
+    Args:
+        facts: Who is to sign, and what they decided.
+        anchor: Id of the frame, by which the PDF maker finds it.
+    """
+
+    kind: ClassVar = "signoff"
+    facts: Facts
+    anchor: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A numbered part of the body.
 
     Args:
         title: Heading.
         anchor: For links.
-        blocks: Text, points, facts, tables and figures.
+        blocks: Text, points, facts, tables, figures and places to sign.
+        language: Of this section, where it is not English.
     """
 
     title: str
     anchor: str
-    blocks: Sequence[Text | Points | Facts | Table | Figure | Pair]
+    blocks: Sequence[Text | Points | Facts | Table | Figure | Pair | SignOff]
+    language: str = "en"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +188,8 @@ class Banner:
 
     Args:
         outcome: PASS, FAIL or INCONCLUSIVE.
+        word: The same in the reader's language.
+        code: The outcome in brackets, where the word is another one.
         symbol: Says the same without colour.
         style: CSS class.
         sentence: The answer in one plain sentence.
@@ -179,31 +197,12 @@ class Banner:
     """
 
     outcome: str
+    word: str
+    code: str
     symbol: str
     style: str
     sentence: str
     counts: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signer:
-    """Whose signature the report carries.
-
-    Args:
-        name: As in the certificate.
-        org: Organisation, if any.
-        protection: `unattended` or `passphrase`.
-        key: Fingerprint of the key in groups of four.
-        certificate: Fingerprint of the certificate in groups of four.
-        until: Last day of the certificate.
-    """
-
-    name: str
-    org: str | None
-    protection: str
-    key: str
-    certificate: str
-    until: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,43 +219,64 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where in a PDF the signature fields lie.
+
+    Args:
+        tool: Of whoever issues the report.
+        reviewer: Of the person who reviews it, if there is a place for one.
+    """
+
+    tool: Place
+    reviewer: Place | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportView:
     """Everything on the page.
 
     Args:
+        language: Of page one and the glossary: `en`, `de` or `fr`; the body is in English.
+        draft: Whether every page must say that it is a draft.
+        labels: The template's own words, by a short name.
         title: Of the document.
         identifier: Of the report.
-        issued: For people.
-        issued_at: For machines.
-        status: `issued` or `draft`.
-        classification: Who may read it.
-        subtitle: One line beneath the title.
+        issued_at: ISO 8601.
+        status_word: Issued, or a draft, in the reader's language.
+        subtitle: What kind of paper it is.
+        header: Date, version, classification and distribution.
         banner: The verdict.
-        asked: What the audit was asked.
-        found: What it found.
+        found: What the audit found.
         not_said: What the verdict does not say.
+        asked: What the audit was asked.
+        clock: The request and its dates.
+        parties: Who answers, who works for them, who audited.
         signature: What a signature means.
         signer: Fingerprints.
-        check: Commands with what they show.
+        check: Commands with what they show, and the place in the ledger.
         sections: The body.
-        evidence_digest: SHA-256 of the evidence.
         footer: Foot of each page.
+        roomy: Whether page one has room for large print.
     """
 
+    language: str
+    draft: bool
+    labels: Mapping[str, str]
     title: str
     identifier: str
-    issued: str
     issued_at: str
-    status: str
-    classification: str
+    status_word: str
     subtitle: str
+    header: Facts
     banner: Banner
-    asked: Facts
     found: tuple[str, ...]
     not_said: tuple[str, ...]
+    asked: Facts
+    clock: Facts
+    parties: Facts
     signature: tuple[str, ...]
     signer: Facts
     check: Facts
     sections: tuple[Section, ...] = field(default=())
-    evidence_digest: str
     footer: str
+    roomy: bool = False

@@ -11,73 +11,123 @@ class Measure:
     Args:
         title: For tables.
         unit: Unit and direction.
+        purpose: What it looks for.
+        inside: Whether it needs the weights, and not the answers alone.
+        counted: Whether its value betrays the number of rows it was counted on.
     """
 
     title: str
     unit: str
+    purpose: str
+    inside: bool = False
+    counted: bool = False
 
 
+SHARE = "share of the influence; 0 is a retrained model, 1 an original"
 MEASURES: Mapping[str, Measure] = {
     "rho_p": Measure(
         title="Residual influence",
         unit="share; 0 as retrained, 1 as never unlearned, below 0 over-removed",
+        purpose="How much of what training on the deleted records did to a model is left.",
     ),
     "rho": Measure(
-        title="Residual influence, log-odds", unit="share; 0 as retrained, 1 as never unlearned"
+        title="Residual influence, log-odds",
+        unit="share; 0 as retrained, 1 as never unlearned",
+        purpose="The same on a scale on which very sure answers count more.",
     ),
     "rho_top": Measure(
         title="Residual influence, most memorised tenth",
         unit="share; 0 as retrained, 1 as never unlearned",
+        purpose="The same for the tenth of the records that leave the strongest mark.",
     ),
     "zauc": Measure(
         title="Calibrated membership advantage",
         unit="log-odds of the area under the curve; higher leaks more",
+        purpose="Whether deleted records can be told from unseen ones, record by record.",
     ),
     "loss_auc": Measure(
         title="Loss-based membership advantage",
         unit="log-odds of the area under the curve; higher leaks more",
+        purpose="Whether deleted records can be told from unseen ones by their losses alone.",
     ),
     "tpr1": Measure(
-        title="Members found at 1 % false alarms", unit="log-odds of the rate; higher leaks more"
+        title="Members found at 1 % false alarms",
+        unit="log-odds of the rate; higher leaks more",
+        purpose="Whether some deleted records can be pointed at almost without mistakes.",
+        counted=True,
     ),
     "dispersion": Measure(
         title="Spread of calibrated scores",
         unit="log ratio, deleted to unseen records; either way shows",
+        purpose="Whether deleted records were pushed about, in whichever direction.",
     ),
     "js": Measure(
         title="Distance of answers from retrained",
         unit="log ratio, deleted to unseen records; higher stands out",
+        purpose="Whether answers on deleted records stray from those of retrained models.",
     ),
-    "js_test": Measure(title="Distance of answers, unseen records", unit="log; higher stands out"),
+    "js_test": Measure(
+        title="Distance of answers, unseen records",
+        unit="log; higher stands out",
+        purpose="The same on unseen records of the class.",
+    ),
     "entropy": Measure(
         title="Hesitation on the deleted records",
         unit="nats, deleted less unseen records; either way shows",
+        purpose="Whether the model is surer, or less sure, on deleted records than it should be.",
     ),
-    "entropy_test": Measure(title="Hesitation, unseen records", unit="nats; either way shows"),
+    "entropy_test": Measure(
+        title="Hesitation, unseen records",
+        unit="nats; either way shows",
+        purpose="The same on unseen records of the class.",
+    ),
     "head": Measure(
         title="Label told by its own output",
-        unit="share of the influence; 0 is a retrained model, 1 an original, below 0 the opposite",
+        unit=f"{SHARE}, below 0 the opposite",
+        purpose="Whether the output for the forgotten label still knows it.",
     ),
     "probe": Measure(
         title="Class found inside the model",
-        unit="share of the influence; 0 is a retrained model, 1 an original",
+        unit=SHARE,
+        purpose="Whether a few examples find the class again in the features before the output.",
+        inside=True,
     ),
     "first_probe": Measure(
         title="Class found in the first layer",
-        unit="share of the influence; 0 is a retrained model, 1 an original",
+        unit=SHARE,
+        purpose="Whether a few examples find the class again in the features of the first layer.",
+        inside=True,
     ),
     "relearn": Measure(
         title="Class relearnt with a fresh output layer",
-        unit="share of the influence; 0 is a retrained model, 1 an original",
+        unit=SHARE,
+        purpose="Whether the class comes back after a moment of training.",
+        inside=True,
     ),
-    "retain_accuracy": Measure(title="Accuracy on kept records", unit="rate; higher is better"),
-    "test_accuracy": Measure(title="Accuracy on unseen records", unit="rate; higher is better"),
+    "retain_accuracy": Measure(
+        title="Accuracy on kept records",
+        unit="rate; higher is better",
+        purpose="Whether the model still does its work on the records it keeps.",
+    ),
+    "test_accuracy": Measure(
+        title="Accuracy on unseen records",
+        unit="rate; higher is better",
+        purpose="Whether the model still does its work on records it never saw.",
+    ),
     "test_z": Measure(
-        title="Shift of scores on unseen records", unit="standard deviations; nearer 0 is better"
+        title="Shift of scores on unseen records",
+        unit="standard deviations; nearer 0 is better",
+        purpose="Whether unlearning moved answers that have nothing to do with the request.",
     ),
     "label_shift": Measure(
-        title="Shift of predicted classes", unit="share of records; nearer 0 is better"
+        title="Shift of predicted classes",
+        unit="share of records; nearer 0 is better",
+        purpose="Whether the model favours other classes than retrained models do.",
     ),
+}
+WHOLE_CLASS: Mapping[str, str] = {
+    "js": "log, deleted records alone; higher stands out",
+    "entropy": "nats, deleted records alone; either way shows",
 }
 
 GATES: Mapping[str, str] = {
@@ -91,47 +141,6 @@ GATES: Mapping[str, str] = {
     "EPSILON": "A coin toss decided which records were learnt and deleted; it cannot be guessed",
 }
 
-REASONS: Mapping[str, str] = {
-    "RESIDUAL": "The model still leans towards the deleted records, as models do that were trained "
-    "on them.",
-    "OVERFORGET": "The model was pushed away from the deleted records, further than a model that "
-    "never saw them; that gives them away as well.",
-    "STREISAND": "The model's answers on the deleted records stand out from those on records it "
-    "never saw.",
-    "MASK": "The model's answers look clean, but what lies beneath them does not.",
-    "EPSILON": "A randomised test showed that more leaks than was allowed.",
-    "UTILITY": "The model lost more accuracy than was allowed.",
-    "TRIVIAL": "A difference was found, and it was shown to lie inside the margin.",
-    "FIDELITY": "The model as a whole can be told from a retrained one. This is not about the "
-    "deleted records and does not decide the verdict.",
-    "NOT_SHOWN": "No difference was found, but the evidence is too thin to show that any lies "
-    "inside the margin.",
-    "HARNESS": "The audit accused models that had truly been retrained, so its measurements cannot "
-    "be relied on here.",
-    "NO_SIGNAL": "Models trained on the deleted records cannot be told clearly enough from models "
-    "that never saw them. What cannot be seen before cannot be shown to be gone.",
-    "UNDERPOWERED": "There are too few records to tell a small influence from chance.",
-    "YARDSTICK": "There are too few retrained models to compare with, or they do not differ.",
-    "SHIFT": "The deleted records differ in kind from the unseen ones, so comparing them misleads.",
-    "ACCESS": "The claim needs deeper access to the model than the audit was given.",
-}
-
-BANNERS: Mapping[str, str] = {
-    "PASS": "The audited model treats the deleted records like models that never saw them, within "
-    "the margin fixed before the audit.",
-    "RESIDUAL": "The audited model still treats the deleted records like those it was trained on.",
-    "OVERFORGET": "The audited model was pushed away from the deleted records further than a model "
-    "that never saw them, which gives them away as well.",
-    "STREISAND": "The audited model's answers on the deleted records stand out.",
-    "MASK": "The audited model's answers look clean, but the forgotten class is still inside it.",
-    "UTILITY": "Unlearning took more of the model's accuracy than was allowed.",
-    "FAIL": "The audited model does not treat the deleted records like models that never saw them.",
-    "INCONCLUSIVE": "The evidence is not enough to say whether the deleted records are gone. This "
-    "is not a pass.",
-}
-
-SYMBOLS: Mapping[str, str] = {"PASS": "\u2713", "FAIL": "\u2715", "INCONCLUSIVE": "?"}
-
 OUTCOMES: Mapping[str, tuple[str, str]] = {
     "pass": ("\u2713", "pass"),
     "fail": ("\u2715", "fail"),
@@ -141,12 +150,6 @@ OUTCOMES: Mapping[str, tuple[str, str]] = {
     "error": ("!", "error"),
     "informative": ("\u00b7", "informative"),
 }
-
-SIGNATURE = (
-    "The signature says that the holder of the key below produced these exact bytes.",
-    "It does not say that the model forgot, or that a person agrees with this report.",
-    "It does not say that the clock was right: the date is the signer's own.",
-)
 
 ROLES: Mapping[str, str] = {
     "primary": "Decides: must be shown equivalent",
@@ -169,22 +172,3 @@ CLAIMS: Mapping[str, str] = {
     "algorithm and canary": "about the unlearning method, over independent copies and on records "
     "that a coin toss chose",
 }
-
-GLOSSARY = (
-    ("Audited model", "The model that is said to have unlearned; the digest names its file."),
-    ("Deleted records", "The rows the request asks to remove from the model."),
-    ("Unseen records", "Rows that no model here was trained on; the control group."),
-    ("Retrained models", "Models trained from scratch by the same recipe without the deleted "
-     "records, with different random seeds: the yardstick."),
-    ("Originals", "Models trained by the auditor by the same recipe with the deleted records."),
-    ("Residual influence", "How much of the effect that training on the deleted records has on a "
-     "model's answers is left: 0 as in a retrained model, 1 as in an original."),
-    ("Margin", "The largest difference that still passes, fixed before the audit."),
-    ("Interval", "The range in which the true difference lies with the stated confidence."),
-    ("Equivalence", "The whole interval lies inside the margins. Finding no difference is not "
-     "enough."),
-    ("Membership inference", "Guessing from a model's answers whether a record was among its "
-     "training data."),
-    ("Digest", "A fingerprint of a file (SHA-256): any change gives another one."),
-    ("DSSE, in-toto", "Open formats for signed statements that programs can check."),
-)  # fmt: skip

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly PYTHON=${PYTHON:-python3}
 readonly PURPOSE=${1:?expected demo or test}
 readonly PDF_LIBRARIES="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
-readonly TEST_TOOLS="poppler-utils openssl qpdf"
+readonly TEST_TOOLS="poppler-utils openssl qpdf softhsm2 chromium"
 
 . scripts/debian.sh
 

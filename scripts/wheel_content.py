@@ -16,8 +16,12 @@ MUST = (
     "forget_audit/attacks/lira.py",
     "forget_audit/experiments/__init__.py",
     "forget_audit/methods/scrub.py",
-    "forget_audit/reports/schemas/",
+    "forget_audit/reports/schemas/evidence-1.json",
+    "forget_audit/reports/locale/de.po",
+    "forget_audit/reports/locale/fr.po",
     "forget_audit/reports/templates/report.html.j2",
+    "forget_audit/reports/templates/receipt.html.j2",
+    "forget_audit/reports/templates/front.css",
     "forget_audit/reports/fonts/DejaVuSans.ttf",
     "forget_audit/reports/fonts/LICENSE_DEJAVU",
 )

@@ -12,7 +12,15 @@ REPORTS = sorted(
     for path in (ROOT / "reports").glob("*.py")
     if path.stem != "__init__"
 )
-WITHOUT_TORCH = (*REPORTS, "forget_audit.verify", "forget_audit.scoretable", "forget_audit.trust")
+WITHOUT_TORCH = (
+    *REPORTS,
+    "forget_audit.verify",
+    "forget_audit.gating",
+    "forget_audit.scoretable",
+    "forget_audit.trust",
+    "forget_audit.ledger_check",
+    "forget_audit.ledger_proofs",
+)
 HEAVY = ("torch", "sklearn", "xgboost", "torchvision")
 ABSENT = f"""
 import sys

@@ -285,12 +285,12 @@ def test_a_passphrase_protects_the_key(
     assert run("keys", "new", "--name", "Office")[0] == 0
     assert "passphrase" in run("keys", "show")[1]
     monkeypatch.setenv("FORGET_AUDIT_PASSPHRASE", "wrong horse battery")
-    code, _, err = run("keys", "show")
+    code, _, err = run("keys", "show", "--unlock")
     assert code == 2
     assert len(err.strip().splitlines()) == 1
     monkeypatch.delenv("FORGET_AUDIT_PASSPHRASE")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    assert "set FORGET_AUDIT_PASSPHRASE" in run("keys", "show")[2]
+    assert "set FORGET_AUDIT_PASSPHRASE" in run("keys", "show", "--unlock")[2]
 
 
 def test_a_folder_with_other_files_is_refused_before_anything_is_trained(

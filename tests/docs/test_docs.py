@@ -186,9 +186,9 @@ def words_for(kind: Any) -> str:
         return " or ".join([", ".join(named[:-1]), named[-1]])
     if origin is list:
         inner = words_for(parts[0])
-        plural = {"text": "texts", "whole number": "whole numbers"}
+        plural = {"text": "texts", "whole number": "whole numbers", "table": "tables"}
         return f"list of {plural.get(inner, inner)}"
-    if origin is dict:
+    if origin is dict or issubclass(kind, sections.Section):
         return "table"
     return {
         "str": "text",

@@ -14,6 +14,7 @@ from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import VerificationError
 from forget_audit.reports import attestation
 from forget_audit.reports.attestation import open_envelope, seal
+from forget_audit.reports.envelope import PAYLOAD_TYPE, pre_authentication
 from forget_audit.signing import SigningKey
 from tests.fixtures.evidence import evidence
 from tests.fixtures.released import key
@@ -39,7 +40,7 @@ def test_only_the_audited_model_is_a_subject() -> None:
 
 
 def test_the_encoding_is_that_of_the_published_example() -> None:
-    assert attestation.pre_authentication("http://example.com/HelloWorld", b"hello world") == (
+    assert pre_authentication("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
 
@@ -51,7 +52,7 @@ def test_openssl_accepts_it_and_refuses_a_change(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(key().public_pem)
     (tmp_path / "sig").write_bytes(base64.b64decode(parts["signatures"][0]["sig"]))
     for data, wanted in ((payload, "Verified OK"), (payload[:-1] + b" ", "Verification failure")):
-        signed = attestation.pre_authentication(parts["payloadType"], data)
+        signed = pre_authentication(parts["payloadType"], data)
         (tmp_path / "data").write_bytes(signed)
         said = subprocess.run(
             ["openssl", "dgst", "-sha256", "-verify", "key.pem", "-signature", "sig", "data"],
@@ -85,11 +86,11 @@ def forged(**changes: Any) -> bytes:
 
 def signed(statement: Any) -> bytes:
     payload = canonical_json(statement)
-    signature = key().sign(attestation.pre_authentication(attestation.PAYLOAD_TYPE, payload))
+    signature = key().sign(pre_authentication(PAYLOAD_TYPE, payload))
     return canonical_json(
         {
             "payload": base64.b64encode(payload).decode(),
-            "payloadType": attestation.PAYLOAD_TYPE,
+            "payloadType": PAYLOAD_TYPE,
             "signatures": [{"keyid": key().keyid, "sig": base64.b64encode(signature).decode()}],
         }
     )

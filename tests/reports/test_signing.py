@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from forget_audit import signing
 from forget_audit.errors import KeyFileError
 from forget_audit.signing import SigningKey
-from tests.fixtures.released import key
+from tests.keys.material import own as key
+from tests.keys.material import private, public_pem
 
 PASSPHRASE = "correct horse battery"
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -69,15 +70,16 @@ def test_a_passphrase_costs_an_attacker_600000_rounds(tmp_path: Path) -> None:
     assert "PBES2" in structure
     assert "hmacWithSHA256" in structure
     assert "aes-256-cbc" in structure
-    assert f":{600_000:06X}" in structure
+    assert "INTEGER           :0927C0" in structure  # 600,000
     public = run("openssl", "pkey", "-in", path, "-passin", f"pass:{PASSPHRASE}", "-pubout")
     assert public == key().public_pem
     pem = Path(path).read_bytes()
     assert serialization.load_pem_private_key(pem, PASSPHRASE.encode())
     again = SigningKey.load(tmp_path / "key", PASSPHRASE)
     assert (again.keyid, again.protection) == (key().keyid, "passphrase")
-    with pytest.raises(KeyFileError, match="wrong passphrase"):
+    with pytest.raises(KeyFileError, match="wrong passphrase") as caught:
         SigningKey.load(tmp_path / "key", "another passphrase")
+    assert "\n" not in str(caught.value)
     with pytest.raises(KeyFileError, match="give its passphrase"):
         SigningKey.load(tmp_path / "key")
 
@@ -156,6 +158,36 @@ def test_equal_bytes_get_equal_signatures_in_one_form() -> None:
     assert not signing.verify(key().public_pem, b"other", signature)
     assert not signing.verify(key().public_pem, b"bytes", b"\x30\x00")
     assert not signing.verify(SigningKey.create("Other").public_pem, b"bytes", signature)
+
+
+def test_rsa_signatures_are_verified_and_have_one_form() -> None:
+    secret, public = private("rsa"), public_pem(private("rsa"))
+    assert isinstance(secret, rsa.RSAPrivateKey)
+    signature = secret.sign(b"bytes", padding.PKCS1v15(), hashes.SHA256())
+    assert signing.verify(public, b"bytes", signature)
+    number, n = int.from_bytes(signature), secret.public_key().public_numbers().n
+    for other in (
+        b"", signature[1:], signature + b"\0", b"\0" + signature, (number + n).to_bytes(257),
+        secret.sign(b"bytes", padding.PKCS1v15(), hashes.SHA1()),
+        secret.sign(b"bytes", padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()),
+    ):  # fmt: skip
+        assert not signing.verify(public, b"bytes", other)
+    assert not signing.verify(key().public_pem, b"bytes", signature)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("p384", "curve secp384r1"),
+        ("rsa1024", "RSA of 1024 bits"),
+        ("rsa3", "exponent below 65537"),
+        ("ed25519", "Edwards-curve"),
+    ],
+)
+def test_public_keys_of_other_kinds_verify_nothing(kind: str, message: str) -> None:
+    for act in (signing.keyid_of, lambda pem: signing.verify(pem, b"", b"")):
+        with pytest.raises(KeyFileError, match=message):
+            act(public_pem(private(kind)))
 
 
 @needs_openssl

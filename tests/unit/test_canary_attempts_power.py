@@ -105,7 +105,7 @@ def commissioned(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Co
         raise ForgetAuditError("far enough")
 
     monkeypatch.setattr(runs, "carry_out", stop)
-    monkeypatch.setattr(runs, "default_key", lambda _: None)
+    monkeypatch.setattr(runs, "find_key", lambda *_: None)
     path = folder / "plan.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ForgetAuditError, match="far enough"):

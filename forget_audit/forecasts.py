@@ -1,0 +1,69 @@
+"""What an audit would do and cannot show, said before anything is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forget_audit import practice
+from forget_audit.commission import Commission
+from forget_audit.plan import Plan
+from forget_audit.profiles import PROFILES
+from forget_audit.references import shadow_members
+from forget_audit.types import Json
+
+
+def forecast(plan: Plan, ordered: Commission) -> Json:
+    """Return what an audit would train, what is remembered, and what it cannot show.
+
+    Args:
+        plan: The plan.
+        ordered: Its commission; nothing of it is trained.
+    """
+    case, counts, workshop = ordered.case, ordered.counts, ordered.workshop()
+    halves = shadow_members(len(case.auxiliary), counts.shadows, ordered.seed)
+    retain, whole = np.arange(len(case.retain)), np.arange(len(case.training))
+    groups = {
+        "retrained": (case.retain, [retain] * counts.retrained),
+        "identity": (case.retain, [retain] * counts.identity),
+        "originals": (case.training, [whole] * counts.originals),
+        "shadows": (case.auxiliary, [np.flatnonzero(half) for half in halves]),
+    }
+    if not ordered.unlearned and ordered.original is None:
+        groups["parents"] = (case.training, [whole] * counts.copies)
+    if counts.candidate_shadows and ordered.method and case.scope == "instance":
+        rows = practice.choose_candidates(case, ordered.seed)
+        roles = practice.deal_candidates(len(rows), counts.candidate_shadows, ordered.seed)
+        groups[practice.GROUP] = practice.trained_rows(case, rows, *roles)
+    trainings = {
+        name: {"models": len(subsets), "remembered": workshop.remembered(name, rows, subsets)}
+        for name, (rows, subsets) in groups.items()
+    }
+    profile = PROFILES[plan.battery.profile]
+    grouped = case.scope != "instance"
+    floor = profile.test_class if grouped else max(len(case.forget), profile.test)
+    notes = []
+    if len(case.forget) < profile.forget:
+        notes.append(f"{len(case.forget)} forget rows are below {profile.forget}: it cannot PASS")
+    if len(case.test) < floor:
+        notes.append(f"{len(case.test)} control rows are below {floor}: it cannot PASS")
+    if counts.retrained < profile.references:
+        notes.append(f"{counts.retrained} references are below {profile.references}: no exact test")
+    if grouped and ordered.access != "weights":
+        notes.append(
+            "requests for a class or label cannot PASS on answers alone; access must be weights"
+        )
+    return {
+        "stages": ["train references", "unlearn", "attack", "weigh", "report and sign"],
+        "rows": {role: len(rows) for role, rows in case.roles().items()},
+        "trainings": trainings,
+        "notes": notes,
+    }
+
+
+def lines(forecast: Json) -> list[str]:
+    """Return a forecast for people."""
+    rows = ", ".join(f"{count} {role}" for role, count in forecast["rows"].items())
+    found = [f"stages: {', '.join(forecast['stages'])}", f"rows: {rows}"]
+    for name, group in forecast["trainings"].items():
+        found.append(f"{name}: {group['models']} trainings, {group['remembered']} remembered")
+    return [*found, *forecast["notes"]]

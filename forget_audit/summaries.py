@@ -1,0 +1,87 @@
+"""What the scores say beside the verdict: accuracy by class, and how scores are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forget_audit.digests import plain
+from forget_audit.types import SMALL_REQUEST, Floats, Json
+
+GROUPS = {"audited": "A", "retrained": "R", "originals": "O"}
+ROWS_A_BIN = 5
+FEWEST_BINS, MOST_BINS = 6, 24
+OUTER = 0.5  # percent on either side that goes into the outermost bins
+
+
+def summaries(arrays: Mapping[str, npt.NDArray[Any]]) -> Json:
+    """Return `side_effects` and, unless the request is small, `distributions` of the evidence.
+
+    Args:
+        arrays: Content of `scores.npz`.
+    """
+    found: Json = {"side_effects": {"groups": _by_class(arrays)}}
+    if len(arrays["y_f"]) >= SMALL_REQUEST:
+        found["distributions"] = _distributions(arrays)
+    result: Json = plain(found)
+    return result
+
+
+def _by_class(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Json]:
+    """Return the accuracy on never-trained rows by class; small classes without their size."""
+    parts = [part for part in "to" if f"y_{part}" in arrays]
+    labels = np.concatenate([arrays[f"y_{part}"] for part in parts])
+    hits = {
+        letter: np.concatenate(
+            [arrays[f"logit_{letter}_{part}"].argmax(axis=-1) == arrays[f"y_{part}"]
+             for part in parts], axis=1,
+        )
+        for letter in "AR"
+    }  # fmt: skip
+    rows = []
+    for label in np.unique(labels):
+        inside = labels == label
+        audited, retrained = (hits[letter][:, inside].mean(axis=1) for letter in "AR")
+        size = int(inside.sum())
+        rows.append(
+            {
+                "name": f"class {label}",
+                "rows": size if size >= SMALL_REQUEST else None,
+                "audited": audited.mean(),
+                "retrained_mean": retrained.mean(),
+                "retrained_sd": retrained.std(ddof=1) if len(retrained) > 1 else None,
+            }
+        )
+    return rows
+
+
+def _distributions(arrays: Mapping[str, npt.NDArray[Any]]) -> Json:
+    """Return histograms of the log-odds of the true label, shares of each group of models.
+
+    Bins are wide enough that no single row can be read off; the outermost take what lies beyond.
+    """
+    phi: dict[tuple[str, str], Floats] = {
+        (part, name): arrays[f"phi_{letter}_{part}"].ravel()
+        for part in "ft"
+        for name, letter in GROUPS.items()
+    }
+    everything = np.concatenate(list(phi.values()))
+    low, high = np.percentile(everything, [OUTER, 100 - OUTER])
+    bins = int(np.clip(len(arrays["y_f"]) // ROWS_A_BIN, FEWEST_BINS, MOST_BINS))
+    edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
+
+    def shares(values: Floats) -> Floats:
+        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+        return counts / max(len(values), 1)
+
+    names = {"forget": "f", "test": "t"}
+    return {
+        "edges": edges,
+        **{
+            title: {name: shares(phi[part, name]) for name in GROUPS}
+            for title, part in names.items()
+        },
+    }
