@@ -66,7 +66,7 @@ def main() -> None:
     try:
         app()
     except PlanError as error:
-        complain(f"the plan has {len(error.problems)} problem(s):")
+        complain(f"the {error.subject} has {len(error.problems)} problem(s):")
         for problem in error.problems:
             complain(f"  {problem}")
         sys.exit(2)

@@ -85,7 +85,7 @@ def bundle(
         raise typer.Exit(2) from error
     except ForgetAuditError as error:
         complain(f"{envelope}: {error}")
-        raise typer.Exit(1) from error
+        raise typer.Exit(4) from error
     if out is None:
         sys.stdout.buffer.write(data + b"\n")
     else:

@@ -27,6 +27,8 @@ ACCESS = {"answers": "black-box", "weights": "answers and weights"}
 class PolicyError(PlanError):
     """A policy file has problems; all of them are listed at once."""
 
+    subject = "policy"
+
 
 class Policy(BaseModel):
     """The keys of a policy file, all optional."""

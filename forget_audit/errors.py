@@ -35,6 +35,8 @@ class PlanError(ForgetAuditError):
         problems: What is wrong, each with its place.
     """
 
+    subject = "plan"
+
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))

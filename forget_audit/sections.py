@@ -11,6 +11,8 @@ from forget_audit.training import Recipe
 from forget_audit.types import Access, Scope
 
 REPORT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Short = Annotated[str, Field(min_length=1, max_length=200)]
+Long = Annotated[str, Field(max_length=600)]
 PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")
 
 
@@ -109,9 +111,9 @@ class BatterySection(Section):
 class Person(Section):
     """Who audits or reviews: a name, in what role, and how independent of those who trained."""
 
-    name: str
-    role: str = "not stated"
-    independence: str = "not stated"
+    name: Short
+    role: Short = "not stated"
+    independence: Short = "not stated"
 
 
 class Derived(Section):
@@ -121,36 +123,36 @@ class Derived(Section):
         "checkpoint", "ema", "adapter", "distilled", "fine-tuned", "cache", "embedding",
         "backup", "copy", "other",
     ]  # fmt: skip
-    name: str
+    name: Short
     fate: Literal["unlearned", "deleted", "kept", "unknown"]
-    detail: str = ""
+    detail: Long = ""
 
 
 class Recipient(Section):
     """`[[report.recipients]]`: who had received the data, and when they were told."""
 
-    name: str
+    name: Short
     informed: date | None = None
-    detail: str = ""
+    detail: Long = ""
 
 
 class ReportSection(Section):
     """`[report]`: who answers, who signs, who may read it, and what is written."""
 
-    controller: str = "not stated"
-    processor: str | None = None
+    controller: Short = "not stated"
+    processor: Short | None = None
     auditor: Person | None = None
     reviewer: Person | None = None
-    contact: str | None = None
-    authority: str | None = None
-    decision: str | None = None
-    classification: str = "restricted"
-    distribution: list[str] = []
+    contact: Short | None = None
+    authority: Short | None = None
+    decision: Short | None = None
+    classification: Short = "restricted"
+    distribution: list[Short] = []
     lineage: list[Derived] = []
     recipients: list[Recipient] = []
     retain_until: date | None = None
     supersedes: Annotated[str, Field(pattern=REPORT_ID)] | None = None
-    change: str | None = None
+    change: Long | None = None
     language: Literal["en", "de", "fr"] = "en"
     formats: list[Literal["html", "pdf"]] = ["html", "pdf"]
     timestamp: Annotated[str, Field(pattern=r"^https?://")] | None = None

@@ -62,9 +62,7 @@ def read_review(data: bytes, audit: Attested) -> Review:
     if found.digests != {AUDIT: audit.digest} or claim.report_id != audit.claim.report_id:
         raise OtherAudit("is about another audit")
     if found.keyid == audit.keyid:
-        raise VerificationError(
-            "is by the key that issued the audit: no second pair of eyes"
-        )
+        raise VerificationError("is by the key that issued the audit: no second pair of eyes")
     return Review(opened=found, claim=claim)
 
 

@@ -23,6 +23,7 @@ RATES = (0.001, 0.01, 0.1, 1.0)
 LOOKS = {"audited": (AUDITED, "-", "D"), "retrained": (RETRAINED, "-", "o"),
          "original": (ORIGINAL, "--", "o"), "twin": (OTHER, ":", "s")}  # fmt: skip
 MOST_LETTERS = 10
+MOST_UPRIGHT = 26
 
 
 def roc(attack: Json) -> Figure | None:
@@ -49,6 +50,7 @@ def roc(attack: Json) -> Figure | None:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(RATES, ["0.1 %", "1 %", "10 %", "100 %"])
             axis.set_ticks([], minor=True)
+        axes.yaxis.set_ticklabels(["", "1 %", "10 %", "100 %"])  # the corner is labelled once
         drawing = finish()
     rows = [
         (name.replace("_", ", "), *(_at(line, level) for level in (0.001, 0.01, 0.1)))
@@ -59,9 +61,7 @@ def roc(attack: Json) -> Figure | None:
         alternative=_found(attack["title"], series),
         caption=f"{attack['title']}. At the lower left are the members found with few false "
         "alarms. A model like retrained ones stays inside the band.",
-        numbers=tables.plotted(
-            f"roc-{attack['name']}", ("Members found", "at 0.1 %", "at 1 %", "at 10 %"), rows
-        ),
+        numbers=tables.plotted(("Members found", "at 0.1 %", "at 1 %", "at 10 %"), rows),
         width="half",
     )
 
@@ -84,7 +84,7 @@ def lines(attack: Json, name: str) -> Figure | None:
                       color=colour, linestyle=dashes, marker=marker, markersize=3.5,
                       markevery=marks, label=label(group))  # fmt: skip
         axes.legend(loc="best")
-        axes.set(xlabel=label(first["x_label"]), ylabel=label(first["y_label"]))
+        axes.set(xlabel=label(first["x_label"]), ylabel=label(first["y_label"], MOST_UPRIGHT))
         if named:
             _name_positions(axes, positions)
         drawing = finish()
@@ -102,7 +102,7 @@ def lines(attack: Json, name: str) -> Figure | None:
         f"{', '.join(f'{group} {numbers.number(_mean(line))}' for group, line in series.items())}"
         f"{_nearer(series)}.",
         caption=f"{title}. {caption}",
-        numbers=tables.plotted(f"lines-{name}", columns, rows),
+        numbers=tables.plotted(columns, rows),
         width="half",
     )
 

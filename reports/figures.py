@@ -80,7 +80,7 @@ def influence(evidence: Json) -> Figure | None:
         f"{_short(_mean(cloud['originals']))}. {_place(main)}",
         caption="Residual influence. Each dot is a model. Look at the shaded band, which is the "
         "margin: an interval (the line through the diamond) that lies wholly inside it passes.",
-        numbers=tables.plotted("influence", ("Models", "Number", "Lowest", "Mean", "Highest"),
+        numbers=tables.plotted(("Models", "Number", "Lowest", "Mean", "Highest"),
                                rows),
     )  # fmt: skip
 
@@ -132,9 +132,7 @@ def differences(evidence: Json) -> Figure | None:
         caption="Every measure beside retrained models. A line is an interval, a diamond a "
         "difference beyond chance. Look whether the line between two green ticks, which are the "
         f"margins, stays between them. An arrow points at what lies beyond {FARTHEST:g}.",
-        numbers=tables.plotted(
-            "differences", ("Measure", "Difference", "Lower", "Upper", "Margin"), rows[::-1]
-        ),
+        numbers=tables.plotted(("Measure", "Difference", "Lower", "Upper", "Margin"), rows[::-1]),
     )
 
 
@@ -180,7 +178,7 @@ def _distribution(part: str, edges: list[float], shares: Json, highest: float) -
         drawing=drawing,
         alternative=f"Scores on {name}: the distribution of the audited model overlaps {shown}.",
         caption=f"Scores on {name}. {caption}",
-        numbers=tables.plotted(f"distribution-{part}", columns, rows),
+        numbers=tables.plotted(columns, rows),
         width="half",
     )
 
@@ -217,7 +215,6 @@ def by_class(evidence: Json) -> Figure | None:
         "their standard deviations to either side, the diamond the audited model. Look for "
         f"diamonds to the left of their band: those classes lost accuracy.{note}",
         numbers=tables.plotted(
-            "by-class",
             ("Class", "Audited", "Retrained, mean", "sd"),
             [(i["name"], i["audited"], i["retrained_mean"], i["retrained_sd"]) for i in chosen],
         ),

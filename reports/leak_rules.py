@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import re
 import socket
 import tempfile
@@ -14,11 +13,12 @@ from importlib import resources
 from pathlib import Path
 
 from forget_audit.reports.unpacking import Part
+from forget_audit.signing import home
 
 FOLDERS: Mapping[str, Callable[[], object]] = {
     "home folder": Path.home,
     "working folder": Path.cwd,
-    "folder of keys": lambda: os.environ.get("FORGET_AUDIT_HOME", ""),
+    "folder of keys": home,
     "folder for temporary files": tempfile.gettempdir,
 }
 NAMES: Mapping[str, Callable[[], object]] = {
@@ -119,7 +119,8 @@ def is_ordinary(text: str) -> bool:
 
 def _of_this_machine(allowed: Collection[str]) -> Iterator[tuple[re.Pattern[str], str]]:
     for what, ask in FOLDERS.items():
-        if folder := _answer(ask).rstrip("/\\"):
+        if found := _answer(ask).rstrip("/\\"):
+            folder = str(Path(found).absolute())
             yield re.compile(rf"(?<![\w.:/~-]){re.escape(folder)}(?![\w.-])"), what
     for what, ask in NAMES.items():
         name = _answer(ask)

@@ -59,7 +59,7 @@ class Maker:
     Args:
         version: Of WeasyPrint; none if it is missing.
         library: The first system library that is missing, if one is.
-        subset: Whether harfbuzz cuts fonts; without it files are larger.
+        subset: Whether harfbuzz cuts fonts; without it fontTools does, for now.
         trouble: Why no PDF can be made; empty if one can.
     """
 
@@ -120,26 +120,21 @@ def render_papers(view: ReportView, evidence: Json, attestation: bytes, receipt:
     )  # fmt: skip
 
 
-def available() -> str | None:
-    """Return why no PDF can be made here, or nothing if one can."""
-    return look().trouble or None
-
-
 def look() -> Maker:
     """Return what makes PDF files here, after making a small one."""
+    said: Json = {}
+    trouble = ""
     try:
         said = _ask([SAMPLE])
-    except MissingDependency as error:
-        return Maker(trouble=str(error))
-    maker = Maker(
-        version=said.get("version"), library=(said.get("library") or [None])[0],
-        subset=said.get("subset", False),
-    )  # fmt: skip
-    try:
         _refuse(said)
     except (MissingDependency, VerificationError) as error:
-        return Maker(version=maker.version, library=maker.library, trouble=str(error))
-    return maker
+        trouble = str(error)
+    return Maker(
+        version=said.get("version"),
+        library=next(iter(said.get("library", ())), None),
+        subset=said.get("subset", False),
+        trouble=trouble,
+    )
 
 
 def _report(view: ReportView, evidence: Json, attestation: bytes) -> Json:

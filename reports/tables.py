@@ -133,7 +133,7 @@ def by_class(evidence: Json) -> Table | None:
     )  # fmt: skip
 
 
-def plotted(name: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+def plotted(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
     """Return the numbers of a picture as a table."""
     return Table(
         columns=tuple(Cell(text=t, kind="number" if i else "text") for i, t in enumerate(columns)),
@@ -143,7 +143,7 @@ def plotted(name: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) ->
             for row in rows
         ),
         caption="The plotted numbers",
-        name=f"numbers {name}" if name.isascii() else "numbers",
+        name="numbers",
     )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly SUITE=bookworm
-readonly LINE="apt-get install --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+readonly LIBRARIES="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+readonly LINE="apt-get install --no-install-recommends $LIBRARIES"
 readonly PYTHON=${PYTHON:-python3.11}
 
 say() { printf -- '-- %s (after %d s)\n' "$*" "$SECONDS"; }
@@ -59,7 +60,7 @@ make_root() {
 bring_packages() {
     local wheel=${1:-} packages=${SITE_PACKAGES:-}
     if [ -z "$wheel" ]; then
-        .venv/bin/python -m build --wheel --outdir "$BARE_ROOM/dist" . >"$BARE_ROOM/build.log" 2>&1 ||
+        .venv/bin/python -m build --outdir "$BARE_ROOM/dist" . >"$BARE_ROOM/build.log" 2>&1 ||
             { tail -n 5 "$BARE_ROOM/build.log"; stop "no wheel could be built"; }
         wheel=$(echo "$BARE_ROOM"/dist/*.whl)
     fi
@@ -125,16 +126,21 @@ audit() {
 
 # Every font of a PDF is embedded; looked at from outside, where poppler may be installed.
 check_fonts() {
-    local name table
-    command -v pdffonts >/dev/null || { echo "   fonts not looked at: pdffonts is missing"; return; }
+    local name file table pages
+    if ! command -v pdffonts >/dev/null; then
+        echo "   fonts not looked at: pdffonts is missing"
+        return
+    fi
     for name in report.pdf receipt.pdf; do
-        table=$(pdffonts "$ROOT$PLACE/$1/$name" | tail -n +3)
+        file=$ROOT$PLACE/$1/$name
+        table=$(pdffonts "$file" | tail -n +3)
+        pages=$(pdfinfo "$file" | awk '/^Pages/ {print $2}')
         [ -n "$table" ] || stop "$1/$name: no fonts"
         if echo "$table" | awk '{print $(NF-4)}' | grep -qv yes; then
             echo "$table"
             stop "$1/$name: a font is not embedded"
         fi
-        echo "   $1/$name: $(echo "$table" | wc -l) fonts, all embedded, $(pdfinfo "$ROOT$PLACE/$1/$name" | awk '/^Pages/ {print $2}') pages"
+        echo "   $1/$name: pages $pages, fonts $(echo "$table" | wc -l), all embedded"
     done
 }
 
@@ -178,7 +184,8 @@ say "$LINE"
 before=$(inside dpkg-query -W -f '.' | wc -c)
 inside apt-get -qq update
 # shellcheck disable=SC2086  # the line that people are told to type
-inside ${LINE/install/-qq -y install} >"$BARE_ROOM/apt.log" 2>&1 || { tail -n 5 "$BARE_ROOM/apt.log"; stop "apt-get failed"; }
+inside ${LINE/install/-qq -y install} >"$BARE_ROOM/apt.log" 2>&1 ||
+    { tail -n 5 "$BARE_ROOM/apt.log"; stop "apt-get failed"; }
 printf '   %d packages more\n' $(($(inside dpkg-query -W -f '.' | wc -c) - before))
 expect 0 -- forget_audit doctor >"$BARE_ROOM/doctor.log"
 

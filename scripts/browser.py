@@ -37,7 +37,7 @@ FLAGS = (
 PIPES = 'exec "${@:3}" 3<&"$1" 4>&"$2"'  # the protocol wants these two numbers
 PATIENCE = 60.0
 HEIGHT = 900
-TALLEST = 1500
+TALLEST = 1600
 
 
 def program() -> str | None:
@@ -164,6 +164,7 @@ class Browser:
 
     def paper(self) -> bytes:
         """Return the page as the browser prints it on A4, a PDF."""
+        self.call("Emulation.setEmulatedMedia", media="")  # else it prints what was set before
         answer = self.call(
             "Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True
         )

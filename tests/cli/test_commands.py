@@ -93,6 +93,7 @@ def test_certify_exit_codes(
         "evidence.json",
         "scores.npz",
         "report.html",
+        "receipt.html",
         "audit.dsse.json",
         "release.dsse.json",
         "unlearned.safetensors",
@@ -337,7 +338,7 @@ def test_demo_ends_with_three_signed_reports(
     for word in ("PASS", "FAIL (RESIDUAL", "INCONCLUSIVE"):
         assert word in out
     reports = [line.strip() for line in out.splitlines() if line.endswith((".html", ".pdf"))]
-    assert len(reports) == 6
+    assert len(reports) == 9  # report as page and PDF, and receipt
     assert all(Path(path).stat().st_size > 10_000 for path in reports)
     assert run("demo", "--data", "nothing")[0] == 2
 

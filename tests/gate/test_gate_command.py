@@ -88,5 +88,5 @@ def test_a_bundle_is_written_or_printed(run: Path) -> None:
     assert out.read_bytes() == sigstore.bundle(envelope.read_bytes())
     done = CliRunner().invoke(cli.app, ["bundle", str(envelope)])
     assert done.stdout_bytes == out.read_bytes() + b"\n"
-    called(run, "bundle", run / "evidence.json", code=1)
+    called(run, "bundle", run / "evidence.json", code=4)
     called(run, "bundle", run / "absent", code=2)

@@ -240,7 +240,6 @@ def test_a_forgotten_id_in_a_field_that_people_fill_in_blocks_the_signature(plac
     handed = text.replace("options = { hidden", f'unlearned = "{model.name}"\noptions = {{ hidden')
     for filled in (
         text.replace("CONTROLLER", f"Practice of {FORGOTTEN[5]}"),
-        text.replace("REQ-7", f"REQ {FORGOTTEN[5]}"),
         text.replace("[report]", f'[report]\ndecision = "whether {FORGOTTEN[5]} is gone"'),
         handed,
     ):

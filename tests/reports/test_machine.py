@@ -88,11 +88,12 @@ def test_without_libraries_page_and_evidence_are_issued_and_verify(
 def test_with_the_subset_library_missing_files_differ_but_are_made_alike(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    expected = usual()
+    page = b"<p id='signature-field' style='font-family: Forget Audit Mono'>0123"
+    expected, _ = pdf.render_receipt(page, SHORT)
     without(monkeypatch, tmp_path, "libharfbuzz-subset.so.0")
-    first, _ = pdf.render_receipt(PAGE, SHORT)
+    first, _ = pdf.render_receipt(page, SHORT)
     time.sleep(1.1 - time.time() % 1)  # another second on the clock
-    assert pdf.render_receipt(PAGE, SHORT)[0] == first
+    assert pdf.render_receipt(page, SHORT)[0] == first
     assert first != expected
     assert not pdf.look().subset
 
@@ -177,7 +178,7 @@ def test_modules_in_the_working_folder_are_not_taken_for_ours(
         (tmp_path / name).write_text("raise SystemExit('the decoy was imported')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    assert pdf.available() is None
+    assert pdf.look().trouble == ""
 
 
 def make(folder: Path, key_folder: Path) -> dict[str, bytes]:
@@ -216,7 +217,7 @@ def test_hash_seed_time_zone_and_language_of_the_machine_change_no_byte(tmp_path
 
 
 @linux
-def test_a_report_without_pdf_says_why_as_json(
+def test_doctor_names_the_line_and_prints_nothing_but_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """WeasyPrint prints help to standard output then; it must not reach ours."""

@@ -1,19 +1,23 @@
-"""The PDF of a released report: what independent programs say of it, and how it is made."""
+"""The PDF of a released report: what others and the linter read in it, and how it is made."""
 
 import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forget_audit.errors import VerificationError
-from forget_audit.reports import html, pdf, pdf_process, pdf_signature
+from forget_audit.reports import html, linter, pdf, pdf_process, pdf_signature
+from forget_audit.reports.pdf_text import pieces
 from tests.fixtures.evidence import evidence
 from tests.fixtures.programs import needs, say
 from tests.fixtures.released import folder, key
 
 FILES = ("report.pdf", "receipt.pdf")
 each = pytest.mark.parametrize("name", FILES)
+WHAT = "id of a forgotten record"
+ALLOWED = ("Example Controller Ltd, dpo@controller.example", "Example Auditor")
 SEALED = b"<p id='signature-field'>here"
 SHORT = {"report": {"issued": "2026-11-21T10:00:00Z"}}
 
@@ -150,3 +154,40 @@ def test_whatever_is_outside_is_not_fetched(page: str) -> None:
 def test_a_page_that_asks_for_anything_outside_is_refused() -> None:
     with pytest.raises(VerificationError, match="asks for something outside: refused to fetch"):
         pdf.render_receipt(OUTSIDE[0].encode() + SEALED, SHORT)
+
+
+def test_words_of_a_page_are_read_through_its_fonts() -> None:
+    text = "Unlearning audit report"
+    data = (folder() / "report.pdf").read_bytes()
+    shown = [piece for piece in pieces(data, lambda _: 10**9) if piece.kind == "words"]
+    assert any(text.encode() in piece.data for piece in shown)
+    found = linter.scan({"report.pdf": data}, {"Unlearningaudit report": WHAT}, ALLOWED)
+    assert [leak.what for leak in found] == [WHAT]
+
+
+def test_every_word_that_another_reader_finds_on_a_page_is_read() -> None:
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is missing")
+    data = (folder() / "report.pdf").read_bytes()
+    shown = b"".join(p.data for p in pieces(data, lambda _: 10**9) if p.kind == "words")
+    joined = "".join(shown.decode().split())
+    pages = pypdf.PdfReader(io.BytesIO(data)).pages
+    words = [word for page in pages[:3] for word in page.extract_text().split()]
+    assert len(words) > 500
+    assert [word for word in words if word not in joined] == []
+
+
+def test_real_reports_raise_no_alarm() -> None:
+    files = {path.name: path.read_bytes() for path in folder().iterdir()}
+    ids = {f"randhie-{number}": WHAT for number in range(0, 20000, 3)}
+    assert linter.scan(files, ids, ALLOWED) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_files_end_in_a_find_or_in_none_but_never_in_an_exception(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for name in ("report.pdf", "scores.npz", "report.html", "audit.dsse.json"):
+        data = bytearray((folder() / name).read_bytes())
+        for place in rng.integers(0, len(data), 20):
+            data[place] ^= int(rng.integers(1, 256))
+        linter.scan({name: bytes(data)}, {"a secret": WHAT})
+        linter.scan({name: bytes(data[: len(data) // 2])}, {"a secret": WHAT})

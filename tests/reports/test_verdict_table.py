@@ -102,17 +102,13 @@ def test_every_combination_gives_the_documented_verdict() -> None:
         assert outcome == documented(required, watched, failed), (required, watched, failed)
         assert set(reasons) <= set(plain_words.REASONS)
         assert reasons or outcome == "PASS"
+        if outcome == "PASS":
+            assert not failed
+            assert not watched
+            assert all(found.outcome == "pass" for found in required)
         seen[outcome] += 1
     assert sum(seen.values()) == (4 + 16) * 2 * 256
     assert min(seen.values()) > 0
-
-
-def test_a_pass_needs_every_required_test_and_every_gate() -> None:
-    for required, watched, failed in combinations():
-        if decided(required, watched, failed)[0] == "PASS":
-            assert all(found.outcome == "pass" for found in required)
-            assert not failed
-            assert not watched
 
 
 @pytest.mark.parametrize("other", [PASSED, UNDECIDED])

@@ -123,6 +123,19 @@ def test_a_reviewer_signs_the_release_only_with_a_review(lean: Path) -> None:
     assert "review.dsse.json" in failed(verify_path(lean, both()))
 
 
+def test_a_file_beside_a_release_is_compared_if_its_signer_is_believed(lean: Path) -> None:
+    def compared() -> list[str]:
+        found = verify_path(lean / "report.html", both()).checks
+        return [check.outcome for check in found if check.name == "released file"]
+
+    assert compared() == ["pass"]
+    attested.resign(lean, stranger())
+    assert compared() == ["not-run"]
+    attested.review(lean)
+    assert compared() == ["pass"]
+    assert verify_path(lean / "release.dsse.json", both()).exit_code == 0
+
+
 def test_a_release_by_another_reviewer_than_the_review_is_refused(lean: Path) -> None:
     other = stranger()
     attested.review(lean)
