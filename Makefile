@@ -6,7 +6,7 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: demo test check format slow calibrate bench tables wheel clean
+.PHONY: demo test check format slow calibrate bench bare accessibility tables wheel clean
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
@@ -41,6 +41,15 @@ bench:   ## every method on four requests, on bundled data
 	@scripts/setup.sh test
 	OMP_NUM_THREADS=1 $(BIN)/forget-audit bench --seeds 5 --out benchmarks/results
 	$(BIN)/python benchmarks/orderings.py --results benchmarks/results | tee benchmarks/results/orderings.txt
+
+bare:    ## reports on a bare Debian 12, with and without libraries and fonts; needs root
+	@scripts/setup.sh test
+	SITE_PACKAGES=$$(echo .venv/lib/python*/site-packages) scripts/bare_debian.sh
+
+accessibility:  ## axe-core over the reports of the demo in Chromium, light and dark, narrow and wide
+	@scripts/setup.sh test
+	$(BIN)/forget-audit demo --out forget-audit-demo
+	$(BIN)/python -m scripts.accessibility forget-audit-demo/*/report.html
 
 tables:  ## write the generated tables and pages of README and docs
 	@scripts/setup.sh test

@@ -121,9 +121,8 @@ def _truth(rows: Rows, sensitive: Sensitive) -> Labels:
     column = _flat(rows)[:, sensitive.column]
     gaps = np.abs(column[:, None] - np.asarray(sensitive.values))
     if np.any(gaps.min(axis=1) > 1e-5 * (1 + np.abs(column))):
-        odd = column[np.argmax(gaps.min(axis=1))]
         raise NotApplicable(
-            f"{sensitive.name} takes {odd:g}, which is none of the values {sensitive.values}"
+            "a row holds a value of the sensitive column that is none of those it may take"
         )
     return np.asarray(np.argmin(gaps, axis=1), dtype=np.int64)
 

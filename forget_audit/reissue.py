@@ -167,7 +167,7 @@ def review(
     if PDF in run.files:
         reason = f"Review: {said.decision}"
         files[PDF] = _countersigned(run.folder / PDF, key, reason, timestamp)
-    refuse_leaks({REVIEW: files[REVIEW]}, run.evidence, {})
+    refuse_leaks({REVIEW: files[REVIEW]}, run.evidence, {}, key)
     entries = [("reviewed", {"report": run.identifier})]
     return publish(
         files, key, run.folder, run.identifier,

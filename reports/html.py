@@ -22,7 +22,8 @@ from forget_audit.reports.view import ReportView
 from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 
-ROOMY = 2300  # characters that page one holds in large print on paper
+ROOMY = 36  # lines that page one holds in large print on paper, headings and banner aside
+LINE, NARROW = 100, 40  # characters of a line, and of one in two columns
 TEMPLATES = resources.files("forget_audit.reports") / "templates"
 
 
@@ -75,15 +76,21 @@ def build(evidence: Json, signer: Signer | None, language: str | None = None) ->
         sections=sections.body(evidence, digest, t),
         footer=f"{mark}{report['id']} · {level} · {labels['evidence']} {digest[:16]}…",
     )
-    return replace(view, roomy=_length(view) < ROOMY)
+    return replace(view, roomy=_lines(view) <= ROOMY)
 
 
-def _length(view: ReportView) -> int:
-    """Return how much page one has to hold, in characters."""
-    facts = (view.header, view.asked, view.clock, view.parties, view.signer, view.check)
-    long = [fact.text for part in facts for fact in part.items]
+def _lines(view: ReportView) -> int:
+    """Return about how many lines page one has to hold; a header of facts runs on."""
+    facts = (view.asked, view.signer, view.check)
+    texts = [fact.text for part in facts for fact in part.items]
+    run_on = " ".join(fact.text for fact in view.header.items)
     note = view.labels["draft_note"] if view.draft else ""
-    return sum(map(len, (*view.found, *view.not_said, *view.signature, *long, note)))
+    said = (*view.found, *view.not_said, " ".join(view.signature), run_on, note, *texts)
+    columns = (
+        sum(-(-len(fact.text) // NARROW) for fact in part.items)
+        for part in (view.clock, view.parties)
+    )
+    return max(columns) + sum(-(-len(text) // LINE) for text in said)
 
 
 def _labels(t: Catalogue) -> dict[str, str]:

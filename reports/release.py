@@ -103,7 +103,9 @@ def release(
     terms = terms or Terms()
     _check(evidence, scores_npz, extra_files, key, terms.formats)
     refuse_foreign(out_dir)
-    refuse_leaks({EVIDENCE: canonical_json(evidence), SCORES: scores_npz}, evidence, terms.private)
+    refuse_leaks(
+        {EVIDENCE: canonical_json(evidence), SCORES: scores_npz}, evidence, terms.private, key
+    )
     audit = seal(audit_statement(evidence), key)
     files: Files = {
         EVIDENCE: canonical_json(evidence), SCORES: scores_npz, AUDIT: audit, **extra_files,
@@ -112,7 +114,7 @@ def release(
         evidence, audit, key, terms.formats, language=terms.language, timestamp=terms.timestamp
     )
     files |= views
-    refuse_leaks(files, evidence, terms.private)
+    refuse_leaks(files, evidence, terms.private, key)
     identifier = evidence["report"]["id"]
     entries: list[Entry] = [(terms.kind, {"report": identifier})]
     if evidence["report"]["supersedes"]:
@@ -190,7 +192,10 @@ def publish(
 
 
 def refuse_leaks(
-    files: Mapping[str, bytes | Path], evidence: Json, private: Mapping[str, str]
+    files: Mapping[str, bytes | Path],
+    evidence: Json,
+    private: Mapping[str, str],
+    key: SigningKey | None = None,
 ) -> None:
     """Look through everything that is about to be signed for what must not leave.
 
@@ -198,17 +203,29 @@ def refuse_leaks(
         files: By name; weights are left out, since no text is in them.
         evidence: Names the addresses that the controller publishes on purpose.
         private: Strings, each with what it is.
+        key: Names its owner on purpose.
 
     Raises:
         LeakError: With each place and what was found, never the string itself.
     """
-    report = evidence["report"]
-    allowed = [text for name in ("contact", "authority") if (text := report.get(name))]
     content = {name: data for name, data in files.items() if isinstance(data, bytes)}
-    leaks = linter.scan(content, private, allowed)
+    leaks = linter.scan(content, private, _published(evidence, key))
     if leaks:
-        found = "; ".join(f"{leak.file}: {leak.what} ({leak.excerpt})" for leak in leaks[:5])
+        found = "; ".join(map(str, leaks[:5]))
         raise LeakError(f"nothing was signed: the report would give away {found}")
+
+
+def _published(evidence: Json, key: SigningKey | None) -> list[str]:
+    """Return texts about organisations and people in office, which are printed on purpose."""
+    report, parties = evidence["report"], evidence.get("parties", {})
+    named = [*parties.values(), *evidence.get("recipients", ())]
+    texts = [
+        *map(report.get, ("controller", "contact", "authority", "decision", "change")),
+        *report.get("distribution", ()),
+        *(item if isinstance(item, str) else item.get("name") for item in named if item),
+        *((key.name, key.org) if key else ()),
+    ]
+    return [text for text in texts if text]
 
 
 def _check(

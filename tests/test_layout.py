@@ -108,7 +108,7 @@ def test_tracked_files_leave_nothing_undone_and_name_no_machine() -> None:
 
 
 def test_scripts_are_executable() -> None:
-    for name in (".ci/run", "scripts/setup.sh", "scripts/check_wheel.sh"):
+    for name in (".ci/run", "scripts/setup.sh", "scripts/check_wheel.sh", "scripts/bare_debian.sh"):
         assert os.access(ROOT / name, os.X_OK), name
 
 
