@@ -32,6 +32,7 @@ class Proof(Section):
 
     `commitment` is the root as the report states it, `key` that of the record's pseudonym,
     `index` its place among the sorted ones, `size` their number, `path` the hashes to the root.
+    Only membership is proven: the report commits to the root and not to the number of leaves.
     """
 
     report: Annotated[str, Field(pattern=REPORT_ID)]

@@ -246,7 +246,7 @@ def test_a_forged_proof_does_not_hold(tmp_path: Path) -> None:
         proof.model_copy(update={"key": other.key}),
         proof.model_copy(update={"index": other.index}),
         proof.model_copy(update={"path": other.path}),
-        proof.model_copy(update={"size": proof.size + 1}),
+        proof.model_copy(update={"size": proof.index + 1, "index": proof.index + 1}),
         proof.model_copy(update={"path": proof.path[:-1]}),
         proof.model_copy(update={"report": "FA-20200101-OTHER"}),
         proof.model_copy(update={"commitment": "0" * 64}),

@@ -333,6 +333,7 @@ def test_demo_ends_with_three_signed_reports(
 ) -> None:
     small = demo.PLAN.replace("seed = {seed}", "seed = {seed}\nretrained = 19\nshadows = 2")
     monkeypatch.setattr(demo, "PLAN", small)
+    monkeypatch.setattr(demo, "ATTACKS", ("lira", "loss_threshold", "wilcoxon_entropy"))
     code, out, _ = run("demo", "--out", tmp_path / "demo", "--data", "digits")
     assert code == 0, out
     for word in ("PASS", "FAIL (RESIDUAL", "INCONCLUSIVE"):

@@ -549,7 +549,11 @@ def test_list_shows_roles_validity_and_revocation(run: Run, home: Path) -> None:
     assert facts[1]["standing"] == "expired"
 
 
-@pytest.mark.parametrize("start", ["", "0" * 64, own().keyid[:7], "\x1b[31m"])
+@pytest.mark.parametrize(
+    "start",
+    ["", "0" * 64, own().keyid[:7], "\x1b[31m"],
+    ids=["none", "unknown", "too short", "control characters"],
+)
 def test_a_key_to_revoke_must_be_named(run: Run, home: Path, start: str) -> None:
     Trust().add_key(own()).save()
     code, _, err = run("trust", "revoke", start, "--reason", "lost")
