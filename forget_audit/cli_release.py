@@ -26,6 +26,9 @@ PassphraseFd = Annotated[
 LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="Ledger file; yours if left out.")
 ]
+TimestampOption = Annotated[
+    str | None, typer.Option("--timestamp", help="Address of a time stamping authority.")
+]
 StateFolder = Annotated[
     Path | None, typer.Option("--state", help="Folder .forget-audit beside the plan.")
 ]
@@ -39,9 +42,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Another folder; RUN itself is replaced if left out.")
     ] = None,
-    timestamp: Annotated[str | None, typer.Option(help="Address of a time stamping authority.")] = (
-        None
-    ),
+    timestamp: TimestampOption = None,
     key: KeyOption = None,
     passphrase_env: PassphraseEnv = None,
     passphrase_fd: PassphraseFd = None,
@@ -83,9 +84,7 @@ def review(
     role: Annotated[str | None, typer.Option(help="As in the report if left out.")] = None,
     independence: Annotated[str | None, typer.Option(help="As in the report if left out.")] = None,
     remarks: Annotated[str, typer.Option(help="For readers of the report.")] = "",
-    timestamp: Annotated[str | None, typer.Option(help="Address of a time stamping authority.")] = (
-        None
-    ),
+    timestamp: TimestampOption = None,
     passphrase_env: PassphraseEnv = None,
     passphrase_fd: PassphraseFd = None,
     ledger: LedgerOption = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forget_audit.console import complain, say, say_json
-from forget_audit.errors import ForgetAuditError, PlanError
+from forget_audit.errors import ForgetAuditError
 from forget_audit.types import Json
 
 SUMMARIES = {
@@ -43,12 +43,10 @@ def verify(
     from forget_audit.ledger import Ledger
     from forget_audit.verify import verify_path
 
+    believed = trust_files.load(trust)
+    asked = deploy_policy.load(policy) if policy else None
     try:
-        believed = trust_files.load(trust)
-        asked = deploy_policy.load(policy) if policy else None
         book = Ledger.open(ledger, create=False) if ledger else None
-    except PlanError:
-        raise
     except ForgetAuditError as error:
         complain(str(error))
         raise typer.Exit(2) from error

@@ -126,7 +126,7 @@ def _rendering() -> list[Finding]:
         )
     ]
     for name, file in (("Pango", "libpango-1.0-0"), ("PangoFT2", "libpangoft2-1.0-0")):
-        absent = maker.library == file
+        absent = maker.lacking == file
         unknown = not works and not absent
         found = "none" if absent else "not known" if unknown else "found"
         findings.append(

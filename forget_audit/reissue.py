@@ -194,7 +194,7 @@ def purge(
 
     First the secret and the models go, then the scores leave with the former folder: a crash
     leaves a run that can be purged again, never a false proof. Files are unlinked, not
-    overwritten: media and backups are another matter, and the statement says so.
+    overwritten: media and backups are another matter.
 
     Args:
         run: Stays verifiable; only the verdict can no longer be computed again.

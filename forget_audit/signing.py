@@ -239,17 +239,6 @@ def keyid_of(public_pem: str) -> str:
     return sha256(supported(public_key(public_pem)).public_bytes(_DER, _PUBLIC_FORMAT))
 
 
-def default_key(ask: Callable[[], str] | None = None) -> SigningKey:
-    """Return the key of this account, making one for unattended use the first time.
-
-    Args:
-        ask: Called for the passphrase if the key is protected by one.
-    """
-    directory = default_folder()
-    locked = key_folders.is_encrypted(key_folders.read_private(directory))
-    return SigningKey.load(directory, ask() if ask and locked else None)
-
-
 def default_folder() -> Path:
     """Return the folder of the key of this account, making one for unattended use at first."""
     directory = home() / "keys" / "default"

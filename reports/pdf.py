@@ -58,13 +58,13 @@ class Maker:
 
     Args:
         version: Of WeasyPrint; none if it is missing.
-        library: The first system library that is missing, if one is.
+        lacking: The first system library that is missing, if one is.
         subset: Whether harfbuzz cuts fonts; without it fontTools does, for now.
         trouble: Why no PDF can be made; empty if one can.
     """
 
     version: str | None = None
-    library: str | None = None
+    lacking: str | None = None
     subset: bool = False
     trouble: str = ""
 
@@ -131,7 +131,7 @@ def look() -> Maker:
         trouble = str(error)
     return Maker(
         version=said.get("version"),
-        library=next(iter(said.get("library", ())), None),
+        lacking=next(iter(said.get("library", ())), None),
         subset=said.get("subset", False),
         trouble=trouble,
     )

@@ -5,6 +5,7 @@ files. A crash may leave an entry without files, which shows; never files withou
 """
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,7 @@ def release(
     """
     terms = terms or Terms()
     _check(evidence, scores_npz, extra_files, key, terms.formats)
+    evidence = _as_filed(evidence)
     refuse_foreign(out_dir)
     refuse_leaks(
         {EVIDENCE: canonical_json(evidence), SCORES: scores_npz}, evidence, terms.private, key
@@ -148,6 +150,7 @@ def draft(evidence: Json, scores_npz: bytes, out_dir: Path, private: Mapping[str
         ForgetAuditError: If `out_dir` holds files that no release of ours made.
     """
     refuse_foreign(out_dir)
+    evidence = _as_filed(evidence)
     files: Files = {
         EVIDENCE: canonical_json(evidence), SCORES: scores_npz, PAGE: rendering.draft(evidence),
     }  # fmt: skip
@@ -213,6 +216,12 @@ def refuse_leaks(
     if leaks:
         found = "; ".join(map(str, leaks[:5]))
         raise LeakError(f"nothing was signed: the report would give away {found}")
+
+
+def _as_filed(evidence: Json) -> Json:
+    """Return the evidence as whoever reads the file has it, so that all views of it agree."""
+    filed: Json = json.loads(canonical_json(evidence))
+    return filed
 
 
 def _published(evidence: Json, key: SigningKey | None) -> list[str]:

@@ -83,6 +83,13 @@ def test_a_run_is_rendered_again_from_its_evidence(folder: Path, tmp_path: Path)
     assert before["report"]["id"] == after["report"]["id"]
 
 
+def test_the_same_evidence_gives_the_same_page_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    reissue.render_again(reissue.opened(folder), key(), out, Terms(formats=("html",)))
+    for name in ("evidence.json", "report.html", "receipt.html"):
+        assert (out / name).read_bytes() == (folder / name).read_bytes()
+
+
 def test_a_run_rendered_in_place_is_replaced(folder: Path, ledger: Ledger) -> None:
     terms = Terms(formats=("html",), ledger=ledger)
     reissue.render_again(reissue.opened(folder), key(), folder, terms)

@@ -56,8 +56,8 @@ def test_exit_codes_and_json(
 @pytest.mark.parametrize(
     ("maker", "name", "missing", "remedy"),
     [
-        (Maker(library="libpango-1.0-0", trouble="x"), "Pango", True, pdf.APT),
-        (Maker(library="libpangoft2-1.0-0", trouble="x"), "PangoFT2", True, pdf.APT),
+        (Maker(lacking="libpango-1.0-0", trouble="x"), "Pango", True, pdf.APT),
+        (Maker(lacking="libpangoft2-1.0-0", trouble="x"), "PangoFT2", True, pdf.APT),
         (Maker(trouble="crashed"), "PDF rendering", True, "crashed"),
         (Maker(version="70.0"), "harfbuzz-subset", False,
          "apt-get install --no-install-recommends libharfbuzz-subset0"),

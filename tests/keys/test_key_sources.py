@@ -63,7 +63,6 @@ def test_without_a_name_it_is_the_key_of_this_account(
     monkeypatch.setenv("FORGET_AUDIT_HOME", str(tmp_path))
     own().save(tmp_path / "keys" / "default")
     assert find_key(None, never).keyid == own().keyid
-    assert signing.default_key(never).keyid == own().keyid
 
 
 @pytest.mark.parametrize("name", ["nothing", "key.pem", "https://example.org/key.p12x"])

@@ -1,6 +1,7 @@
 """The PDF of a released report: what others and the linter read in it, and how it is made."""
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -124,6 +125,13 @@ def test_equal_input_gives_equal_bytes_alone_or_together(monkeypatch: pytest.Mon
     assert both.place == places.tool
     assert places.reviewer is None
     assert set(pdf_signature.attachments(alone)) == {"evidence.json", "audit.dsse.json"}
+
+
+def test_equal_evidence_gives_equal_bytes_before_signing() -> None:
+    document = json.loads(path("evidence.json").read_bytes())
+    view = html.build(document, html.signer_of(key()))
+    unsigned, _ = pdf.render(view, document, path("audit.dsse.json").read_bytes())
+    assert path("report.pdf").read_bytes().startswith(unsigned)
 
 
 def test_a_page_without_a_place_for_the_signature_is_refused() -> None:

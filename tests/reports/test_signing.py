@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from forget_audit import signing
 from forget_audit.errors import KeyFileError
+from forget_audit.key_sources import find_key
 from forget_audit.signing import SigningKey
 from tests.keys.material import own as key
 from tests.keys.material import private, public_pem
@@ -206,9 +207,9 @@ def test_the_first_use_makes_a_key(
 ) -> None:
     monkeypatch.setenv("FORGET_AUDIT_HOME", str(tmp_path / "home"))
     with caplog.at_level("INFO"):
-        first = signing.default_key()
+        first = find_key()
     assert "making a first signing key" in caplog.text
-    assert signing.default_key().keyid == first.keyid
+    assert find_key().keyid == first.keyid
     assert [path.name for path in (tmp_path / "home" / "keys").iterdir()] == ["default"]
 
 
