@@ -6,7 +6,7 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: demo test check format slow calibrate bench bare accessibility tables wheel clean
+.PHONY: demo test check format slow calibrate bench stress bare accessibility tables docs wheel clean
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
@@ -42,6 +42,10 @@ bench:   ## every method on four requests, on bundled data
 	OMP_NUM_THREADS=1 $(BIN)/forget-audit bench --seeds 5 --out benchmarks/results
 	$(BIN)/python benchmarks/orderings.py --results benchmarks/results | tee benchmarks/results/orderings.txt
 
+stress:  ## methods on forget sets of different hardness, on bundled data
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stress.py --out benchmarks/results
+
 bare:    ## reports on a bare Debian 12, with and without libraries and fonts; needs root
 	@scripts/setup.sh test
 	SITE_PACKAGES=$$(echo .venv/lib/python*/site-packages) scripts/bare_debian.sh
@@ -56,11 +60,15 @@ tables:  ## write the generated tables and pages of README and docs
 	$(BIN)/python -m scripts.tables --write
 	$(BIN)/python -m scripts.cards --write
 
+docs:    ## the documentation as a site, checked: no warnings, no dead links, nothing fetched
+	@scripts/setup.sh test
+	$(BIN)/python -m scripts.docs build
+
 wheel:   ## sdist, and the wheel made from it
 	@scripts/setup.sh test
 	$(BIN)/python -m build --outdir dist
 
 clean:   ## remove everything that is made from the sources
-	rm -rf .venv build dist *.egg-info .coverage forget-audit-demo
+	rm -rf .venv build dist site *.egg-info .coverage forget-audit-demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -113,7 +113,7 @@ class AttributeInference:
 
 
 def _flat(rows: Rows) -> Floats:
-    return rows.x.reshape(len(rows), -1).astype(np.float64)
+    return np.asarray(rows.x, dtype=np.float64).reshape(len(rows), -1)
 
 
 def _truth(rows: Rows, sensitive: Sensitive) -> Labels:
@@ -131,7 +131,7 @@ def _candidates(rows: Rows, sensitive: Sensitive) -> list[Rows]:
     """Return the rows once for each sensitive value, all of them given that value."""
     copies = []
     for value in sensitive.values:
-        x = rows.x.copy()
+        x = np.array(rows.x)
         x.reshape(len(rows), -1)[:, sensitive.column] = value
         copies.append(Rows(x=x, y=rows.y, ids=rows.ids))
     return copies

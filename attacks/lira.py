@@ -52,6 +52,7 @@ class Lira:
         ),
         perfect="0.5, because each record is compared with itself under retrained models.",
         headline="auc",
+        heads=frozenset({"single", "multi"}),
         leave_one_out=True,
         statistics=("zauc", "dispersion", "tpr1"),
     )

@@ -13,6 +13,7 @@ from sklearn.svm import SVC
 from forget_audit import stats
 from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.outputs import unit_means, units_of
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
@@ -49,8 +50,9 @@ class LossCrossValidation:
     together, both averaged over sub-samplings; `svm_*` are the same for a support-vector machine
     with a radial kernel. Sub-samplings and folds are the same for every model.
 
-    Forget and control rows are learnt from here, each only for the scores of others: the guard
-    against scoring what was fitted on holds fold by fold.
+    Where a person has several rows, the person is what is drawn, dealt and scored, by the mean of
+    the losses. Forget and control rows are learnt from here, each only for the scores of others:
+    the guard against scoring what was fitted on holds fold by fold.
 
     Args:
         folds: Number of folds; at most as many as rows of a group.
@@ -88,6 +90,7 @@ class LossCrossValidation:
         ),
         perfect="The value of models retrained without the records; it need not be 0.5.",
         headline="accuracy",
+        heads=frozenset({"single", "multi"}),
     )
     folds: int = 10
     samplings: int = 20
@@ -110,7 +113,7 @@ class LossCrossValidation:
         Raises:
             NotApplicable: With fewer than two forget or two control rows.
         """
-        n_f, n_t = len(case.forget), len(case.test)
+        n_f, n_t = case.forget.numbered()[0], case.test.numbered()[0]
         if min(n_f, n_t) < 2:
             raise NotApplicable(
                 f"needs at least two forget and two control rows, found {n_f} and {n_t}; there is "
@@ -189,4 +192,4 @@ def _rates(judge: Any, losses: Floats, deals: Sequence[Deal]) -> tuple[float, fl
 
 
 def _losses(target: Target, rows: Rows) -> Floats:
-    return stats.cross_entropy(target.logits(rows), rows.y)
+    return unit_means(stats.cross_entropy(target.logits(rows), rows.y), units_of(rows))

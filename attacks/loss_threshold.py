@@ -46,6 +46,7 @@ class LossThreshold:
             "two groups of records differ a little in difficulty."
         ),
         headline="auc",
+        heads=frozenset({"single", "multi"}),
         statistics=("loss_auc",),
     )
 

@@ -44,10 +44,11 @@ class Scale:
     @staticmethod
     def of(rows: Rows) -> "Scale":
         """Return the scale of `rows`."""
-        spread = rows.x.std(axis=0, dtype=np.float64)
+        x = np.asarray(rows.x)
+        spread = x.std(axis=0, dtype=np.float64)
         unit = max(float(spread.mean()), float(np.finfo(np.float32).tiny))
         raised = np.maximum(spread, FLOOR * unit).astype(np.float32)
-        return Scale(centre=rows.x.mean(axis=0), spread=raised, unit=unit)
+        return Scale(centre=x.mean(axis=0), spread=raised, unit=unit)
 
     def standardised(self, x: Features) -> Features:
         """Return `x` `(m, ...)` as `(m, features)` in standard deviations from the mean."""
@@ -202,7 +203,7 @@ class ModelInversion:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            judge.fit(scale.standardised(known.x), names)
+            judge.fit(scale.standardised(np.asarray(known.x)), names)
 
         def confidence(x: Features, labels: Labels) -> Floats:
             p = judge.predict_proba(scale.standardised(x))

@@ -60,6 +60,7 @@ class RetainExposure:
             "mean."
         ),
         headline="exposure_auc",
+        heads=frozenset({"single", "multi"}),
         leave_one_out=True,
     )
     max_rows: int = 500

@@ -74,6 +74,7 @@ class Ruli:
         ),
         perfect="0.5, in the vulnerable group and among the others.",
         headline="auc",
+        heads=frozenset({"single", "multi"}),
         practises=True,
     )
     enough: int = 20

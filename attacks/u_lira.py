@@ -59,6 +59,7 @@ class ULira:
         ),
         perfect="0.5, because a record that was truly deleted and one never seen look alike.",
         headline="auc",
+        heads=frozenset({"single", "multi"}),
         practises=True,
         leave_one_out=True,
     )

@@ -50,6 +50,7 @@ class WeightDistance:
             "part that has not moved cannot have forgotten anything."
         ),
         headline="mean_log_distance",
+        heads=frozenset({"single", "multi"}),
     )
 
     def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:  # noqa: ARG002

@@ -168,7 +168,7 @@ class Trigger:
 
     def onto(self, rows: Rows) -> Rows:
         """Return `rows` with pattern and label."""
-        flat = rows.x.reshape(len(rows), -1).copy()
+        flat = np.array(rows.x).reshape(len(rows), -1)
         flat[:, self.columns] = self.values
         return Rows(x=flat.reshape(rows.x.shape), y=np.full(len(rows), self.label), ids=rows.ids)
 
@@ -181,7 +181,7 @@ def decision_rule(n: int, p: float, q: float, alpha: float) -> tuple[int, float]
 
 def _draw(case: Case, share: float, rng: np.random.Generator) -> Trigger:
     """Draw columns that vary, the end of their range that is further off, and a label."""
-    flat = case.retain.x.reshape(len(case.retain), -1)
+    flat = np.asarray(case.retain.x).reshape(len(case.retain), -1)
     low, high = flat.min(axis=0), flat.max(axis=0)
     varying = np.flatnonzero(high > low)
     labels = np.unique(case.training.y)

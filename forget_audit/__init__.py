@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forget_audit.audit import Audit, certify
+    from forget_audit.audit import Audit
+    from forget_audit.direct import certify
     from forget_audit.types import Case, Rows
 
 __version__ = "0.1.0"
@@ -15,7 +16,7 @@ __all__ = ["Audit", "Case", "Rows", "__version__", "certify"]
 
 _HOMES = {
     "Audit": "forget_audit.audit",
-    "certify": "forget_audit.audit",
+    "certify": "forget_audit.direct",
     "Case": "forget_audit.types",
     "Rows": "forget_audit.types",
 }

@@ -5,7 +5,7 @@ Each stage takes finished values and returns new ones; nothing points back.
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from forget_audit import record, registry, scoretable
-from forget_audit.architectures import safetensors_bytes
+from forget_audit import notebook, record, registry, scoretable
 from forget_audit.attributes import look_inside
 from forget_audit.battery import run_battery, run_experiments
 from forget_audit.commission import CANARY, Commission, make_subject
@@ -29,16 +28,17 @@ from forget_audit.findings import AttackResult, Verdict
 from forget_audit.key_sources import find_key
 from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.ledger import Ledger
+from forget_audit.model_files import safetensors_bytes
 from forget_audit.policy import Weighed, weigh
 from forget_audit.practice import practise
 from forget_audit.progress import Display, Silent
-from forget_audit.references import Counts, prepare_references
+from forget_audit.references import prepare_references
 from forget_audit.reports.release import Released, Terms, draft, issued, release
 from forget_audit.signing import SigningKey
-from forget_audit.targets import Target
+from forget_audit.targets import Target, granted
 from forget_audit.training import fitting_threads
 from forget_audit.trials import Labs
-from forget_audit.types import Case, Json, Trainer
+from forget_audit.types import Json
 from forget_audit.weighing import Group
 
 
@@ -69,6 +69,12 @@ class Audit:
     secret: bytes
     private: Mapping[str, str]
     held: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        return notebook.table(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.html(self)
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Write `evidence.json` and `scores.npz` as a draft, unsigned; return their paths."""
@@ -143,8 +149,10 @@ def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
         commission: What is audited, against what, by which rule.
         progress: Shows how far it is; silent if left out.
     """
-    with fitting_threads(commission.template()):
-        return _carry_out(commission, progress or Silent())
+    template = commission.template()
+    possible = dataclasses.replace(commission, access=granted(template, commission.access))
+    with fitting_threads(template):
+        return _carry_out(possible, progress or Silent())
 
 
 def _carry_out(commission: Commission, shown: Display) -> Audit:
@@ -154,7 +162,9 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
     held: list[Path] = []
     with shown.stage("training references", counts.total) as step, _timed(timings, "training"):
         workshop = commission.workshop(step, held.append)
-        references = prepare_references(workshop, counts)
+        if commission.references is not None:
+            step(counts.total)
+        references = commission.references or prepare_references(workshop, counts)
     with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
         subject = make_subject(commission, workshop, step)
     audited = tuple(Target(model) for model in subject.models)
@@ -240,48 +250,3 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
         yield
     finally:
         timings[name] = time.perf_counter() - start
-
-
-def certify(
-    case: Case,
-    *,
-    unlearned: nn.Module | Sequence[nn.Module],
-    train: Trainer | None = None,
-    original: nn.Module | None = None,
-    counts: Counts | None = None,
-    attacks: Sequence[str] | None = None,
-    seed: int = 0,
-    workers: int = 1,
-    cache: str | Path | None = None,
-) -> Audit:
-    """Audit an unlearned model that is already in memory.
-
-    Args:
-        case: The rows and the request.
-        unlearned: The audited model, or independent copies of it.
-        train: The recipe, `(x, y, seed) -> model`; the trainer of the case if left out.
-        original: The model before unlearning, for attacks that compare the two.
-        counts: How many models are trained for comparison.
-        attacks: Names of the attacks to run beside the verdict; all if left out.
-        seed: Root seed of everything random in the audit.
-        workers: Processes that train in parallel.
-        cache: Folder in which trained models are remembered.
-
-    Returns:
-        The audit; `.verdict.outcome` is the answer, `.report(folder)` signs it.
-    """
-    models = (unlearned,) if isinstance(unlearned, nn.Module) else tuple(unlearned)
-    if train is not None:
-        case = case.replace(trainer=train)
-    commission = Commission(
-        case=case,
-        template=lambda: copy.deepcopy(models[0]),
-        seed=seed,
-        counts=counts or Counts(copies=len(models)),
-        original=original,
-        unlearned=models,
-        attacks=None if attacks is None else tuple(attacks),
-        cache=None if cache is None else Path(cache),
-        workers=workers,
-    )
-    return carry_out(commission)

@@ -6,25 +6,22 @@ retrained models and originals get from the very same code.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-
-from forget_audit import exact_tests, registry, stats
-from forget_audit.contracts import Attack, AttackInfo, Fitted, Scores, Series
-from forget_audit.errors import ForgetAuditError, NotApplicable
-from forget_audit.findings import AttackResult, Metric
+from forget_audit import registry
+from forget_audit.attack_metrics import Groups, measured, of_people
+from forget_audit.contracts import Attack, AttackInfo, Fitted, Scores
+from forget_audit.errors import AccessError, ForgetAuditError, NotApplicable
+from forget_audit.findings import AttackResult
 from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.trials import Experiment, Lab, Labs
 from forget_audit.types import (
     ACCESS_ORDER,
-    SMALL_REQUEST,
     Access,
     Case,
-    Floats,
     Outcome,
     Progress,
 )
@@ -33,8 +30,6 @@ log = logging.getLogger(__name__)
 
 FAILURES = (ForgetAuditError, ValueError, RuntimeError, ArithmeticError, LookupError)
 YARDSTICKS = 3
-ROC_GRID = np.geomspace(1e-3, 1.0, 61)
-Groups = Mapping[str, Sequence[Scores]]
 
 
 def run_battery(
@@ -67,6 +62,9 @@ def run_battery(
             results.append(_empty(name, "not-applicable", reason, 0.0))
         elif case.scope not in kind.info.scopes:
             results.append(_empty(name, "not-applicable", _unserved(kind.info, case), 0.0))
+        elif not _understood(kind.info, case):
+            reason = "reads one class a row, and these rows bear several labels"
+            results.append(_empty(name, "not-applicable", reason, 0.0))
         else:
             attack = kind()
             results.append(
@@ -110,6 +108,11 @@ def run_experiments(
     return results
 
 
+def _understood(info: AttackInfo, case: Case) -> bool:
+    """Say whether the attack can read the labels; those on a label look at it as a class."""
+    return "multi" in info.heads or not case.multi_label or case.scope == "attribute"
+
+
 def _unserved(info: AttackInfo, case: Case) -> str:
     return f"is for {' and '.join(sorted(info.scopes))} requests, this is a {case.scope} request"
 
@@ -132,8 +135,8 @@ def _tried(info: AttackInfo, measure: Callable[[], Groups]) -> AttackResult:
     """Return the result of what `measure` scores, or the reason why there is none."""
     start = time.perf_counter()
     try:
-        return _result(info, measure(), start)
-    except NotApplicable as error:
+        return measured(info, measure(), time.perf_counter() - start)
+    except (NotApplicable, AccessError) as error:
         return _empty(info.name, "not-applicable", str(error), time.perf_counter() - start)
     except FAILURES as error:
         log.exception("%s failed", info.name)
@@ -154,7 +157,7 @@ def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: 
 
     def scores(fit: Fitted, target: Target) -> Scores:
         rng = generator(seed, "attack", name, "score")
-        return fit.score(target.restricted(access), rng)
+        return of_people(fit.score(target.restricted(access), rng), case)
 
     whole = fitted(None)
     alone = attack.info.leave_one_out
@@ -165,120 +168,6 @@ def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: 
         ],
         "original": [scores(whole, target) for target in pool.originals],
     }
-
-
-def _result(info: AttackInfo, groups: Groups, start: float) -> AttackResult:
-    audited = groups["audited"][0]
-    measured = {name: [_values(s) for s in scores] for name, scores in groups.items()}
-    metrics = tuple(
-        _metric(name, value, measured, audited, ranked=info.kind != "method")
-        for name, value in measured["audited"][0].items()
-    )
-    curves: dict[str, Mapping[str, Series]] = {}
-    if len(audited.forget) >= SMALL_REQUEST:
-        curves["roc"] = _roc_series(groups)
-    for name in audited.series:
-        curves[name] = {
-            group: _mean_series([s.series[name] for s in scores])
-            for group, scores in groups.items()
-            if scores
-        }
-    return AttackResult(
-        name=info.name,
-        outcome="informative",
-        reason="",
-        metrics=metrics,
-        series=curves,
-        duration_s=time.perf_counter() - start,
-    )
-
-
-def _values(scores: Scores) -> dict[str, float]:
-    """Turn the scores of one model into metrics."""
-    values: dict[str, float] = {}
-    if len(scores.forget):
-        values["auc"] = stats.auc(scores.forget, scores.control)
-        for name, rate in (("tpr_at_1_percent_fpr", 0.01), ("tpr_at_01_percent_fpr", 0.001)):
-            hits = stats.true_positives_at(scores.forget, scores.control, rate)
-            if hits is not None:
-                values[name] = hits[0] / len(scores.forget)
-        if scores.threshold is not None:
-            values["balanced_accuracy"] = stats.balanced_accuracy(
-                scores.forget, scores.control, scores.threshold
-            )
-    return {**values, **scores.scalars}
-
-
-def _metric(
-    name: str,
-    value: float,
-    measured: Mapping[str, list[dict[str, float]]],
-    audited: Scores,
-    *,
-    ranked: bool,
-) -> Metric:
-    retrained = np.array([values[name] for values in measured["retrained"] if name in values])
-    original = [values[name] for values in measured["original"] if name in values]
-    low, high, construction = _interval(name, value, audited)
-    return Metric(
-        name=name,
-        audited=value,
-        low=low,
-        high=high,
-        construction=construction,
-        retrained_mean=float(retrained.mean()),
-        retrained_sd=float(retrained.std(ddof=1)),
-        original_mean=float(np.mean(original)) if original else None,
-        p_value=exact_tests.rank_p_value(value, retrained) if ranked else None,
-    )
-
-
-def _interval(name: str, value: float, audited: Scores) -> tuple[float | None, float | None, str]:
-    n = len(audited.forget)
-    if n and name == "auc":
-        low, high = stats.auc_interval(audited.forget, audited.control)
-        return low, high, "DeLong 95 %"
-    if n and name == "balanced_accuracy" and audited.threshold is not None:
-        rng = generator(0, "bootstrap")
-        low, high = stats.balanced_accuracy_interval(
-            audited.forget, audited.control, audited.threshold, rng
-        )
-        return low, high, "bootstrap 95 %"
-    if n and name.startswith("tpr_"):
-        low, high = stats.binomial_interval(round(value * n), n)
-        return low, high, "Clopper-Pearson 95 %"
-    return None, None, ""
-
-
-def _roc_series(groups: Groups) -> dict[str, Series]:
-    def at_grid(scores: Scores) -> Floats:
-        fpr, tpr = stats.roc(scores.forget, scores.control)
-        return np.asarray(tpr[np.searchsorted(fpr, ROC_GRID, side="right") - 1])
-
-    def series(values: Floats) -> Series:
-        return Series(
-            x_label="false positive rate",
-            y_label="true positive rate",
-            x=tuple(ROC_GRID.tolist()),
-            y=tuple(np.asarray(values).tolist()),
-        )
-
-    retrained = np.stack([at_grid(scores) for scores in groups["retrained"]])
-    curves = {
-        "audited": series(at_grid(groups["audited"][0])),
-        "retrained_low": series(np.quantile(retrained, 0.05, axis=0)),
-        "retrained_high": series(np.quantile(retrained, 0.95, axis=0)),
-    }
-    if groups["original"]:
-        originals = np.stack([at_grid(scores) for scores in groups["original"]])
-        curves["original"] = series(originals.mean(axis=0))
-    return curves
-
-
-def _mean_series(curves: Sequence[Series]) -> Series:
-    first = curves[0]
-    mean = np.mean([curve.y for curve in curves], axis=0)
-    return Series(x_label=first.x_label, y_label=first.y_label, x=first.x, y=tuple(mean.tolist()))
 
 
 def _empty(name: str, outcome: Outcome, reason: str, seconds: float) -> AttackResult:

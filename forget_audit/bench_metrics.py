@@ -11,7 +11,7 @@ from scipy import stats as distributions
 
 from forget_audit import bench_inside, stats, yardstick
 from forget_audit.bench_columns import measurable
-from forget_audit.outputs import Derived, Outputs
+from forget_audit.outputs import Derived, Outputs, units_of
 from forget_audit.questions import answers, asked, kept_labels
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Scope
@@ -70,6 +70,8 @@ def ask(targets: Sequence[Target], case: Case, seed: int, *, inside: bool = True
         logits_t=np.stack([answers(target, rows["t"], case) for target in targets]),
         y_f=rows["f"].y,
         y_t=rows["t"].y,
+        units_f=units_of(rows["f"]),
+        units_t=units_of(rows["t"]),
         retain_accuracy=np.array([target.accuracy(retain) for target in targets]),
         test_accuracy=np.array([target.accuracy(test) for target in targets]),
         traces=bench_inside.traces(targets, case, seed) if inside else {},

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forget_audit import datasets
 from forget_audit.architectures import Architecture
 from forget_audit.data import Request, prepare
+from forget_audit.sources.loading import load
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Recipe
 from forget_audit.types import Case
@@ -39,9 +39,7 @@ class Asked:
 
     def case(self) -> Case:
         """Return the rows in their roles, with the trainer; the same at every call."""
-        dataset = datasets.load(
-            self.source, folder=Path(), seed=DATA_SEED, label_noise=self.label_noise
-        )
+        dataset = load(self.source, folder=Path(), seed=DATA_SEED, label_noise=self.label_noise)
         case = prepare(dataset, self.request, seed=DATA_SEED, sizes=self.sizes)
         architecture = Architecture(
             name="mlp",

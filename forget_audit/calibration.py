@@ -20,7 +20,7 @@ from forget_audit import impostors
 from forget_audit.attributes import look_inside
 from forget_audit.commission import Commission
 from forget_audit.errors import NotApplicable
-from forget_audit.outputs import Outputs
+from forget_audit.outputs import Outputs, units_of
 from forget_audit.policy import weigh
 from forget_audit.questions import answers, asked, kept_labels
 from forget_audit.references import Counts, Workshop, prepare_references
@@ -240,6 +240,8 @@ def answers_of(targets: Sequence[Target], commission: Commission) -> Outputs:
         logits_t=np.stack([answers(target, rows["t"], case) for target in targets]),
         y_f=rows["f"].y,
         y_t=rows["t"].y,
+        units_f=units_of(rows["f"]),
+        units_t=units_of(rows["t"]),
         retain_accuracy=np.array([target.accuracy(retained) for target in targets]),
         test_accuracy=np.array([target.accuracy(held_out) for target in targets]),
         traces=look_inside(targets, case, commission.seed, commission.access),

@@ -18,10 +18,13 @@ from forget_audit import (
     cli_bench,
     cli_catalogue,
     cli_gate,
+    cli_init,
     cli_keys,
     cli_ledger,
     cli_outlook,
+    cli_presets,
     cli_release,
+    cli_stress,
     cli_verify,
 )
 from forget_audit.cli_release import KeyOption, LedgerOption, PassphraseEnv, PassphraseFd
@@ -54,6 +57,9 @@ app.command("power")(cli_outlook.power)
 app.command("calibrate")(cli_outlook.calibrate)
 app.command("tune")(cli_outlook.tune)
 app.command("bench")(cli_bench.bench)
+app.command("init")(cli_init.init)
+app.command("reproduce")(cli_presets.reproduce)
+app.command("stress")(cli_stress.stress)
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -109,20 +115,6 @@ def demo(
         complain(f"--data is one of {', '.join(DATA)}, found {data!r}")
         raise typer.Exit(2)
     raise typer.Exit(0 if run_demo(out, seed, data) else 1)
-
-
-@app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
-) -> None:
-    """Write a commented plan and an adapter for your own model and data.
-
-    Example: forget-audit init my-audit
-    """
-    from forget_audit.starter import write_starter
-
-    for path in write_starter(folder):
-        say(str(path))
 
 
 @app.command()

@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from forget_audit import registry
-from forget_audit.architectures import BUILDERS
+from forget_audit.architectures import BUILDERS, options_of
 from forget_audit.console import complain, say, say_json
-from forget_audit.datasets import LOADERS
 from forget_audit.digests import plain
+from forget_audit.sources.loading import SOURCES
 
-Kind = Literal["methods", "attacks", "datasets", "models"]
+Kind = Literal["methods", "attacks", "datasets", "models", "presets"]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
 
 
 def list_items(
     kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False
 ) -> None:
-    """List methods, attacks, datasets or models.
+    """List methods, attacks, datasets, models or presets.
 
     Example: forget-audit list methods
     """
@@ -35,14 +35,14 @@ def list_items(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Of a method, attack, dataset or model.")],
+    name: Annotated[str, typer.Argument(help="Of a method, attack, dataset, model or preset.")],
     as_json: AsJson = False,
 ) -> None:
     """Show the card of one item: what it does, what it needs, its settings and sources.
 
     Example: forget-audit show scrub
     """
-    kinds: tuple[Kind, ...] = ("methods", "attacks", "datasets", "models")
+    kinds: tuple[Kind, ...] = ("methods", "attacks", "datasets", "models", "presets")
     found = {kind: catalogue(kind)[name] for kind in kinds if name in catalogue(kind)}
     if not found:
         everything = [item for kind in kinds for item in catalogue(kind)]
@@ -81,11 +81,16 @@ def catalogue(kind: Kind) -> dict[str, dict[str, Any]]:
             }
             for name, cls in classes.items()
         }
-    functions: dict[str, Any] = dict(LOADERS if kind == "datasets" else BUILDERS)
+    if kind == "presets":
+        from forget_audit.presets.catalogue import cards
+
+        return cards()
+    functions: dict[str, Any] = dict(SOURCES if kind == "datasets" else BUILDERS)
     return {
         name: {
             "title": (inspect.getdoc(function) or "").splitlines()[0],
             "description": inspect.getdoc(function),
+            **({"settings": options_of(name)} if kind == "models" else {}),
         }
         for name, function in functions.items()
     }

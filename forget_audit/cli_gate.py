@@ -15,7 +15,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard out
 
 
 def gate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The file to be deployed.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="The file or folder to be deployed.")
+    ],
     attestation: Annotated[
         list[Path], typer.Option(help="audit.dsse.json or a report folder. Can be repeated.")
     ],
@@ -31,7 +33,7 @@ def gate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a model file may be deployed. Exit code 0 deploy, 1 refuse, 2 usage.
+    """Say whether a model file or folder may be deployed. Exit code 0 deploy, 1 refuse, 2 usage.
 
     Example: forget-audit gate model.safetensors --attestation audit --trust trust.json
     """

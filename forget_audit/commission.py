@@ -11,17 +11,20 @@ import numpy as np
 from torch import nn
 
 from forget_audit import registry
-from forget_audit.architectures import load_weights
 from forget_audit.contracts import Method, RecipeMethod, Unlearned
-from forget_audit.digests import file_digest
 from forget_audit.errors import ModelError
-from forget_audit.originals import original_for
+from forget_audit.model_files import load_weights
+from forget_audit.model_identity import model_digest
+from forget_audit.originals import original_for, refuse_unseen
 from forget_audit.plan import Plan
 from forget_audit.profiles import PROFILES, Profile
-from forget_audit.references import Counts, Workshop
-from forget_audit.sections import ReportSection
+from forget_audit.references import Counts, References, Workshop
+from forget_audit.sections import ReportSection, left_to_function
 from forget_audit.seeds import derive, generator
-from forget_audit.types import Access, Case, Progress
+from forget_audit.stress_file import read_stress
+from forget_audit.targets import granted
+from forget_audit.trainers import FirstMade
+from forget_audit.types import Access, Case, Json, Progress
 
 CANARY = "one_run_canary"
 
@@ -44,6 +47,8 @@ class About:
         architecture: Name of the architecture.
         plan: The resolved plan.
         files: Names and SHA-256 of model files that were handed in, by `unlearned`, `original`.
+        answers: What is known of the file of predictions, if models are known by it alone.
+        stress: Result of a stress test of the method, to be part of the report.
     """
 
     reference: str = "unreferenced"
@@ -59,6 +64,8 @@ class About:
     architecture: str = "handed in"
     plan: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    answers: Mapping[str, str] | None = None
+    stress: Json | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +90,7 @@ class Commission:
         cache: Where trained models are remembered.
         fresh: Whether to ignore remembered models.
         workers: Processes for training functions of the user's own.
+        references: The models for comparison, if they were handed in and are not to be trained.
     """
 
     case: Case
@@ -102,6 +110,7 @@ class Commission:
     cache: Path | None = None
     fresh: bool = False
     workers: int = 1
+    references: References | None = None
 
     def workshop(
         self, progress: Progress = lambda _: None, held: Callable[[Path], None] = lambda _: None
@@ -147,12 +156,23 @@ def from_plan(
         for kind in ("original", "unlearned")
         if (name := getattr(plan.model, kind))
     }
-    models = {kind: load_weights(architecture.build(), path) for kind, path in files.items()}
+    template: Callable[[], nn.Module] = architecture.build
+    access = plan.battery.access
+    unsaid = left_to_function(plan.model, plan.training)
+    if unsaid and case.trainer is not None:
+        first = derive(plan.references.seed, "template")
+        template = FirstMade(case.trainer, case.retain.x, case.retain.y, first)
+    else:
+        built = template()
+        access = granted(built, access)
+        if method is not None and not files.get("unlearned"):
+            refuse_unseen(method, built)
+    models = {kind: load_weights(template(), path) for kind, path in files.items()}
     counts = plan.references.model_dump(exclude={"seed"})
     days = plan.request.model_dump(mode="json", include={"received", "due", "erased"})
     return Commission(
         case=case,
-        template=architecture.build,
+        template=template,
         seed=plan.references.seed,
         counts=Counts(**counts),
         profile=PROFILES[plan.battery.profile],
@@ -160,7 +180,7 @@ def from_plan(
         original=models.get("original"),
         unlearned=(models["unlearned"],) if "unlearned" in models else (),
         attacks=_named(plan, registry.attacks()),
-        access=plan.battery.access,
+        access=access,
         experiments=_experiments(plan),
         canary=plan.battery.canary,
         about=About(
@@ -172,9 +192,10 @@ def from_plan(
             title=dataset.title,
             label_noise=dataset.label_noise,
             duplicates_dropped=dataset.duplicates_dropped,
-            architecture=plan.model.architecture,
+            architecture=str(plan.training.function) if unsaid else plan.model.architecture,
             plan=plan.as_json(),
-            files={kind: ((path.name, file_digest(path)),) for kind, path in files.items()},
+            files={kind: ((path.name, model_digest(path)),) for kind, path in files.items()},
+            stress=read_stress(plan.path(plan.report.stress)) if plan.report.stress else None,
         ),
         cache=cache,
         fresh=fresh,
@@ -226,6 +247,7 @@ def make_subject(commission: Commission, workshop: Workshop, progress: Progress)
         return Subject(models=commission.unlearned, parents=parents, unlearned=None, twin=None)
     if commission.method is None:
         raise ModelError("nothing to audit: expected an unlearned model or a method, found neither")
+    refuse_unseen(commission.method, commission.template())
     twin = None
     cases = [case] * commission.counts.copies
     if commission.original is not None:

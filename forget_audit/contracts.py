@@ -51,6 +51,7 @@ class AttackInfo:
         statistics: Names of the verdict's statistics that rest on it; empty if none.
         scopes: Requests it can be carried out on.
         practises: Whether it learns from shadows that went through the audited method.
+        heads: Outputs it understands: `single`, one class a row; `multi`, several labels a row.
     """
 
     name: str
@@ -66,6 +67,7 @@ class AttackInfo:
     statistics: tuple[str, ...] = ()
     scopes: frozenset[Scope] = frozenset({"instance", "class", "subclass"})
     practises: bool = False
+    heads: frozenset[Head] = frozenset({"single"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ class MethodInfo:
         cost: What a run costs, in passes over rows and in storage.
         errata: Numbers of the entries on the page of errata that concern it.
         floor: Least share of the retained accuracy that it keeps on a small problem.
+        black_box: Whether it serves models of other libraries, which only answer.
     """
 
     name: str
@@ -108,6 +111,7 @@ class MethodInfo:
     cost: str = ""
     errata: tuple[str, ...] = ()
     floor: float = 0.8
+    black_box: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +250,13 @@ class Unlearned:
 
     model: nn.Module
     report: UnlearnReport
+
+    def __repr__(self) -> str:
+        told = self.report
+        return (
+            f"Unlearned({type(self.model).__name__}: {told.steps} steps, {told.rows_touched} rows, "
+            f"{told.seconds:.2f} s, {told.stop_reason})"
+        )
 
 
 @runtime_checkable

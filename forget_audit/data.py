@@ -1,7 +1,7 @@
 """A deletion request on a data set: which rows play which role."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,16 @@ from forget_audit.questions import unlabelled
 from forget_audit.seeds import generator
 from forget_audit.types import Case, Scope, Trainer
 
+ROLES = ("train", "test", "auxiliary")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What is to be forgotten: exactly one of the five.
 
     Args:
-        ids: Row ids.
-        random: So many training rows drawn at random.
+        ids: Ids of rows, or of people where people are behind the rows.
+        random: So many training rows, or people, drawn at random.
         classes: All training rows of these classes.
         subclasses: All training rows of these sub-classes.
         attribute: One label of all training rows, by name.
@@ -53,7 +55,8 @@ def prepare(
     """Give every row its role.
 
     Rows are dealt to training, test and auxiliary by `seed`, unless the owner has fixed the
-    split; requested ids are always training rows.
+    split; requested ids are always training rows. All rows of a person are dealt together. A
+    request for a class or a label is about rows, whoever is behind them.
 
     Args:
         dataset: All rows.
@@ -65,10 +68,12 @@ def prepare(
     Raises:
         CaseError: If the request does not fit the data.
     """
+    if request.scope != "instance" and dataset.rows.units is not None:
+        dataset = replace(dataset, rows=dataset.rows.replace(units=None))
     _check_request(dataset, request)
     if request.attribute is not None:
-        return _attribute_case(dataset, request, seed, sizes or dataset.sizes, trainer)
-    train, test, auxiliary = _deal(dataset, request, seed, sizes or dataset.sizes)
+        return _attribute_case(dataset, request, seed, sizes or dealt_sizes(dataset), trainer)
+    train, test, auxiliary = _deal(dataset, request, seed, sizes or dealt_sizes(dataset))
     forgotten = _choose(dataset, train, request, seed)
     names = dataset.rows.ids
     pick = {
@@ -98,6 +103,14 @@ def prepare(
         sensitive=dataset.sensitive,
         trainer=trainer,
     )
+
+
+def dealt_sizes(dataset: Dataset) -> tuple[int, int, int]:
+    """Return how many rows are trained on, tested on and kept aside if nobody says otherwise."""
+    if dataset.split is None:
+        return dataset.sizes
+    train, test, auxiliary = (int(np.sum(dataset.split == role)) for role in ROLES)
+    return train, test, auxiliary
 
 
 def _attribute_case(
@@ -134,10 +147,10 @@ def _check_request(dataset: Dataset, request: Request) -> None:
     if request.attribute is not None and request.attribute not in dataset.labels:
         known = ", ".join(dataset.labels) or "one class a row, no labels"
         raise CaseError(f"{dataset.name} has no label {request.attribute!r}; it has {known}")
-    if dataset.labels and request.attribute is None:
+    if dataset.rows.y.ndim == 2 and named:
         raise CaseError(
-            f"rows of {dataset.name} bear several labels ({', '.join(dataset.labels)}); so far "
-            "only requests to forget one of them can be audited: give its name as attribute"
+            f"rows of {dataset.name} bear several labels and no class; to forget one of them "
+            f"give its name as attribute: {', '.join(dataset.labels)}"
         )
     if named:
         word, values = _kinds(dataset, request)
@@ -148,14 +161,17 @@ def _check_request(dataset: Dataset, request: Request) -> None:
                 f"{word} {missing[0]} does not exist; {dataset.name} has "
                 f"{', '.join(map(str, known))}"
             )
-    strangers = sorted(set(request.ids) - set(dataset.rows.ids.tolist()))
+    strangers = sorted(set(request.ids) - set(dataset.rows.groups.tolist()))
     if strangers:
+        people = "" if dataset.rows.units is None else "; rows have people behind them: name those"
+        if set(strangers) & set(dataset.dropped):
+            people = "; rows of equal content are kept once, and another one of them is"
         raise CaseError(
             f"{len(strangers)} ids to forget are not in {dataset.name} "
-            f"(first: {', '.join(strangers[:3])})"
+            f"(first: {', '.join(strangers[:3])}){people}"
         )
     if dataset.split is not None and request.ids:
-        held = dataset.rows.ids[dataset.split != "train"]
+        held = dataset.rows.groups[dataset.split != "train"]
         shared = sorted(set(request.ids) & set(held.tolist()))
         if shared:
             raise CaseError(
@@ -168,23 +184,48 @@ def _deal(
     dataset: Dataset, request: Request, seed: int, sizes: tuple[int, int, int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     if dataset.split is not None:
-        places = [np.flatnonzero(dataset.split == r) for r in ("train", "test", "auxiliary")]
-        return places[0], places[1], places[2]
-    order = generator(seed, "split").permutation(len(dataset.rows))
-    asked = np.isin(dataset.rows.ids[order], np.array(request.ids, dtype=np.str_))
+        return _fewer(dataset, request, seed, sizes)
+    groups = dataset.rows.groups
+    people, unit = np.unique(groups, return_inverse=True)
+    if dataset.rows.units is None:
+        people, unit = groups, np.arange(len(groups))
+    order = generator(seed, "split").permutation(len(people))
+    asked = np.isin(people[order], np.array(request.ids, dtype=np.str_))
     order = np.concatenate([order[asked], order[~asked]])
     n_train, n_test, n_auxiliary = sizes
-    if n_train + n_test > len(order):
+    if n_train + n_test > len(groups):
         raise CaseError(
-            f"{dataset.name} has {len(order)} rows, which does not reach for {n_train} training "
+            f"{dataset.name} has {len(groups)} rows, which does not reach for {n_train} training "
             f"and {n_test} test rows"
         )
-    if asked.sum() > n_train:
-        raise CaseError(f"{int(asked.sum())} ids to forget, but only {n_train} training rows")
-    train = np.sort(order[:n_train])
-    test = np.sort(order[n_train : n_train + n_test])
-    auxiliary = np.sort(order[n_train + n_test : n_train + n_test + n_auxiliary])
+    wanted = np.isin(groups, np.array(request.ids, dtype=np.str_))
+    if wanted.sum() > n_train:
+        raise CaseError(f"{int(wanted.sum())} rows to forget, but only {n_train} training rows")
+    ends = np.cumsum(np.bincount(unit)[order])
+    role = np.searchsorted(np.cumsum([n_train, n_test, n_auxiliary]), ends)
+    of_row = np.empty(len(people), dtype=np.int64)
+    of_row[order] = role
+    train, test, auxiliary = (np.flatnonzero(of_row[unit] == k) for k in range(3))
     return train, test, auxiliary
+
+
+def _fewer(
+    dataset: Dataset, request: Request, seed: int, sizes: tuple[int, int, int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows of each role as the owner has split them, at most so many of each."""
+    found = []
+    for role, size in zip(ROLES, sizes, strict=True):
+        index = np.flatnonzero(dataset.split == role)
+        people, unit = dataset.rows.take(index).numbered()
+        asked = np.isin(dataset.rows.groups[index], np.array(request.ids, dtype=np.str_))
+        order = generator(seed, "split", role).permutation(people)
+        first = np.isin(order, unit[asked])
+        order = np.concatenate([order[first], order[~first]])
+        ends = np.cumsum(np.bincount(unit, minlength=people)[order])
+        found.append(index[np.isin(unit, order[ends <= size])])
+        if asked.sum() > size:
+            raise CaseError(f"{int(asked.sum())} rows to forget, but only {size} training rows")
+    return found[0], found[1], found[2]
 
 
 def _choose(
@@ -192,15 +233,18 @@ def _choose(
 ) -> npt.NDArray[np.bool_]:
     if request.scope != "instance":
         return _named(dataset, train, request)
+    groups = dataset.rows.groups[train]
     if request.random is None:
-        return np.isin(dataset.rows.ids[train], request.ids)
-    if not 0 < request.random < len(train):
+        return np.isin(groups, request.ids)
+    people = groups if dataset.rows.units is None else np.unique(groups)
+    if not 0 < request.random < len(people):
+        kind = "rows" if dataset.rows.units is None else "people"
         raise CaseError(
-            f"cannot forget {request.random} of {len(train)} training rows; ask for 1 to "
-            f"{len(train) - 1}"
+            f"cannot forget {request.random} of {len(people)} training {kind}; ask for 1 to "
+            f"{len(people) - 1}"
         )
-    chosen = generator(seed, "request").choice(len(train), request.random, replace=False)
-    return np.isin(np.arange(len(train)), chosen)
+    chosen = generator(seed, "request").choice(len(people), request.random, replace=False)
+    return np.isin(groups, people[chosen])
 
 
 def _kinds(dataset: Dataset, request: Request) -> tuple[str, npt.NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import datetime
 from pathlib import PurePath
 
@@ -67,33 +68,47 @@ def published_plan(commission: Commission) -> Json:
     for kind in ("original", "unlearned"):
         if model.get(kind):
             model[kind] = PurePath(model[kind]).name
+    if model.get("architecture"):
+        model["architecture"] = published_source(model["architecture"])
     if "data" in document:
         document["data"]["source"] = published_source(document["data"]["source"])
     return document
 
 
 def published_source(source: str) -> str:
-    """Return the name of a data source, without the folder of a file."""
+    """Return the name of a data source or architecture, without the folder of a file."""
     kind, separator, path = source.partition(":")
-    return f"{kind}:{PurePath(path).name}" if separator and kind in ("npz", "csv") else source
+    named = separator and re.fullmatch(r"[a-z0-9_.]+", kind)
+    return f"{kind}:{PurePath(path).name}" if named else source
 
 
 def small(commission: Commission) -> bool:
-    """Say whether so few records are to be forgotten that sizes point at somebody."""
-    return len(commission.case.forget) < SMALL_REQUEST
+    """Say whether so few records or people are to be forgotten that sizes point at somebody."""
+    return commission.case.forget.numbered()[0] < SMALL_REQUEST
 
 
 def retention(commission: Commission) -> list[dict[str, str]]:
     """Return what the audit itself holds of the rows to be forgotten."""
     cached = commission.cache is not None
     until = "until `forget-audit purge`, or with the cache"
-    return [
+    trained = [
         {
             "what": "original and shadow models that were trained on the rows",
             "where": "cache of the audit" if cached else "not kept",
             "until": until if cached else "end of the run",
             "fate": "needed only to repeat the audit without training again",
-        },
+        }
+    ]
+    given = [
+        {
+            "what": "the file of predictions, with ids of the rows",
+            "where": "where it was handed in from",
+            "until": "deleted by whoever wrote it",
+            "fate": "needed only to repeat the audit",
+        }
+    ]
+    return [
+        *(given if commission.about.answers else trained),
         {
             "what": "scores by row under pseudonyms",
             "where": "scores.npz beside the report",
@@ -124,6 +139,12 @@ def limits(commission: Commission) -> list[dict[str, str]]:
         "DECLARED": "Parties, dates, derived artefacts and recipients are declared by the "
         "controller and were not checked by the audit.",
     }
+    if commission.about.answers:
+        found["HANDED_ANSWERS"] = (
+            "All models, those for comparison too, are known by answers that were handed in. "
+            "Whether they were trained as stated, and whether the answers are those of the model "
+            "named here, was not checked."
+        )
     if commission.about.label_noise:
         share = f"{100 * commission.about.label_noise:g} %"
         found["LABEL_NOISE"] = f"{share} of the labels were drawn at random on purpose."

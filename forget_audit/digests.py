@@ -37,10 +37,12 @@ def arrays_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def case_digest(case: Case) -> str:
-    """Return a SHA-256 over all rows of the case by role."""
+    """Return a SHA-256 over all rows of the case by role, and the people behind them."""
     arrays: dict[str, npt.NDArray[Any]] = {}
     for role, rows in case.roles().items():
-        arrays |= {f"{role}.x": rows.x, f"{role}.y": rows.y, f"{role}.ids": rows.ids}
+        arrays |= {f"{role}.x": rows.contents, f"{role}.y": rows.y, f"{role}.ids": rows.ids}
+        if rows.units is not None:
+            arrays[f"{role}.units"] = rows.units
     return arrays_digest(arrays)
 
 
@@ -61,13 +63,11 @@ def pseudonyms(ids: npt.NDArray[np.str_], secret: bytes) -> npt.NDArray[np.str_]
     )
 
 
-ROOMS = ("attacks", "experiments", "methods", "reports")
-
-
 def sources_digest(package: Path) -> str:
     """Return a SHA-256 over the Python sources of the installed package at `package`."""
     digest = hashlib.sha256()
-    for folder in (package, *(package / room for room in ROOMS)):
+    rooms = sorted(path.parent for path in package.glob("*/__init__.py"))
+    for folder in (package, *rooms):
         for path in sorted(folder.glob("*.py")):
             digest.update(f"{folder.name}/{path.name}\x1f".encode())
             digest.update(path.read_bytes())

@@ -66,6 +66,10 @@ class UnknownName(ForgetAuditError):
     """A registry holds no item of that name."""
 
 
+class PluginError(ForgetAuditError):
+    """A method, attack or experiment of another package cannot be loaded."""
+
+
 class MissingDependency(ForgetAuditError):
     """An optional part is not installed; the message holds the line that installs it."""
 

@@ -6,7 +6,6 @@ from math import comb
 
 import numpy as np
 import numpy.typing as npt
-from statsmodels.stats.multitest import multipletests
 
 from forget_audit.types import Floats
 
@@ -92,5 +91,14 @@ def _group_t(pool: Floats, groups: npt.NDArray[np.int64]) -> Floats:
 
 
 def holm(p_values: Sequence[float]) -> Floats:
-    """Return p-values adjusted by Holm (1979) for testing all of them."""
-    return np.asarray(multipletests(p_values, method="holm")[1], dtype=np.float64)
+    """Return p-values adjusted by Holm (1979) for testing all of them.
+
+    Written out because the function of statsmodels collects garbage in each call, which takes
+    longer than all other statistics.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted

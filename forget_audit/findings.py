@@ -79,6 +79,9 @@ class Verdict:
     detectable_share: float
     scope: str
 
+    def __str__(self) -> str:
+        return f"{self.outcome} ({', '.join(self.reasons)})" if self.reasons else self.outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:

@@ -19,8 +19,27 @@ def forecast(plan: Plan, ordered: Commission) -> Json:
         plan: The plan.
         ordered: Its commission; nothing of it is trained.
     """
+    handed_in = plan.predictions is not None
+    made = ["read predictions"] if handed_in else ["train references", "unlearn"]
+    counts = ordered.counts
+    found: Json = {
+        "stages": [*made, "attack", "weigh", "report and sign"],
+        "rows": {role: len(rows) for role, rows in ordered.case.roles().items()},
+        "trainings": {} if handed_in else _trainings(ordered),
+        "notes": _obstacles(plan, ordered),
+    }
+    if handed_in:
+        groups = {"audited": counts.copies, "retrained": counts.retrained}
+        groups |= {"originals": counts.originals, "identity": counts.identity}
+        found["models"] = groups
+        found["notes"] += plan.answers().notes
+    return found
+
+
+def _trainings(ordered: Commission) -> Json:
+    """Return how many models of each group are needed and how many are remembered."""
     case, counts, workshop = ordered.case, ordered.counts, ordered.workshop()
-    halves = shadow_members(len(case.auxiliary), counts.shadows, ordered.seed)
+    halves = shadow_members(case.auxiliary, counts.shadows, ordered.seed)
     retain, whole = np.arange(len(case.retain)), np.arange(len(case.training))
     groups = {
         "retrained": (case.retain, [retain] * counts.retrained),
@@ -32,32 +51,34 @@ def forecast(plan: Plan, ordered: Commission) -> Json:
         groups["parents"] = (case.training, [whole] * counts.copies)
     if counts.candidate_shadows and ordered.method and case.scope == "instance":
         rows = practice.choose_candidates(case, ordered.seed)
-        roles = practice.deal_candidates(len(rows), counts.candidate_shadows, ordered.seed)
+        roles = practice.deal_candidates(rows, counts.candidate_shadows, ordered.seed)
         groups[practice.GROUP] = practice.trained_rows(case, rows, *roles)
-    trainings = {
+    return {
         name: {"models": len(subsets), "remembered": workshop.remembered(name, rows, subsets)}
         for name, (rows, subsets) in groups.items()
     }
+
+
+def _obstacles(plan: Plan, ordered: Commission) -> list[str]:
+    """Say what alone keeps this request from a PASS."""
+    case, counts = ordered.case, ordered.counts
     profile = PROFILES[plan.battery.profile]
     grouped = case.scope != "instance"
-    floor = profile.test_class if grouped else max(len(case.forget), profile.test)
+    kind = "rows" if case.forget.units is None else "people"
+    forget, control = case.forget.numbered()[0], case.test.numbered()[0]
+    floor = profile.test_class if grouped else max(forget, profile.test)
     notes = []
-    if len(case.forget) < profile.forget:
-        notes.append(f"{len(case.forget)} forget rows are below {profile.forget}: it cannot PASS")
-    if len(case.test) < floor:
-        notes.append(f"{len(case.test)} control rows are below {floor}: it cannot PASS")
+    if forget < profile.forget:
+        notes.append(f"{forget} forget {kind} are below {profile.forget}: it cannot PASS")
+    if control < floor:
+        notes.append(f"{control} control {kind} are below {floor}: it cannot PASS")
     if counts.retrained < profile.references:
         notes.append(f"{counts.retrained} references are below {profile.references}: no exact test")
     if grouped and ordered.access != "weights":
         notes.append(
             "requests for a class or label cannot PASS on answers alone; access must be weights"
         )
-    return {
-        "stages": ["train references", "unlearn", "attack", "weigh", "report and sign"],
-        "rows": {role: len(rows) for role, rows in case.roles().items()},
-        "trainings": trainings,
-        "notes": notes,
-    }
+    return notes
 
 
 def lines(forecast: Json) -> list[str]:
@@ -66,4 +87,7 @@ def lines(forecast: Json) -> list[str]:
     found = [f"stages: {', '.join(forecast['stages'])}", f"rows: {rows}"]
     for name, group in forecast["trainings"].items():
         found.append(f"{name}: {group['models']} trainings, {group['remembered']} remembered")
+    if "models" in forecast:
+        models = ", ".join(f"{count} {name}" for name, count in forecast["models"].items())
+        found.append(f"models handed in: {models}")
     return [*found, *forecast["notes"]]

@@ -9,8 +9,10 @@ from forget_audit import epsilon
 from forget_audit.controls import Control
 from forget_audit.findings import Gate
 from forget_audit.profiles import Profile
-from forget_audit.types import SMALL_REQUEST, Scope
+from forget_audit.types import SMALL_REQUEST, Labels, Scope
 from forget_audit.weighing import Family, Models
+
+NO_SPREAD = 1e-6  # retrained models that differ by rounding alone are one model
 
 
 def gate_all(models: Models, known: Control, profile: Profile, scope: Scope) -> tuple[Gate, ...]:
@@ -26,7 +28,8 @@ def gate_all(models: Models, known: Control, profile: Profile, scope: Scope) -> 
         and known.n_eff >= profile.n_eff
         and (known.p_value <= level or len(models.retrained) < references)
     )
-    n_f, n_t = models.retrained.logits_f.shape[1], models.retrained.logits_t.shape[1]
+    n_f, n_t = models.retrained.n_f, models.retrained.n_t
+    kind = unit_word(models)
     floor = max(n_f, profile.test) if scope == "instance" else profile.test_class
     power = known.pass_probability(margins, profile.alpha)
     r, spread = len(models.retrained), float(np.std(known.main.reference, ddof=1))
@@ -41,16 +44,16 @@ def gate_all(models: Models, known: Control, profile: Profile, scope: Scope) -> 
         "NO_SIGNAL": (
             signal,
             f"originals show at least {_bounds(known, needed)} and are told apart with "
-            f"p = {known.p_value:.3f}; {known.n_eff:.1f} forget rows carry the evidence "
+            f"p = {known.p_value:.3f}; {known.n_eff:.1f} forget {kind} carry the evidence "
             f"(required {profile.n_eff:g})",
         ),
         "UNDERPOWERED": (
             n_f >= profile.forget and n_t >= floor,
-            f"{size} forget rows (required {profile.forget}), {n_t} control rows (required "
+            f"{size} forget {kind} (required {profile.forget}), {n_t} control {kind} (required "
             f"{floor}); a true retrain is expected to pass with probability {power:.2f}",
         ),
         "YARDSTICK": (
-            r >= references and spread > 0,
+            r >= references and spread > NO_SPREAD,
             f"{r} retrained models (required {references}), spread {spread:.3f}",
         ),
         "SHIFT": _shift(models, scope),
@@ -87,8 +90,17 @@ def _gate(code: str, good: bool, detail: str) -> Gate:
     return Gate(code=code, outcome="pass" if good else "fail", detail=detail)
 
 
+def unit_word(models: Models) -> str:
+    """Return what is counted: rows, or the people they belong to."""
+    return "rows" if models.retrained.units_f is None else "people"
+
+
 def _shift(models: Models, scope: Scope) -> tuple[bool, str]:
     y_f, y_t = models.retrained.y_f, models.retrained.y_t
+    if y_f.ndim == 2:
+        return _shift_of_labels(y_f, y_t)
+    y_f = _usual(y_f, models.retrained.units_f)
+    y_t = _usual(y_t, models.retrained.units_t)
     classes = np.union1d(y_f, y_t)
     if scope != "instance" or len(classes) < 2:
         same = set(np.unique(y_f).tolist()) == set(np.unique(y_t).tolist())
@@ -96,7 +108,29 @@ def _shift(models: Models, scope: Scope) -> tuple[bool, str]:
         return same, f"control rows {what}, like the forget rows"
     counts = np.array([[np.sum(y == c) for c in classes] for y in (y_f, y_t)])
     p = float(distributions.chi2_contingency(counts)[1])
-    detail = f"class shares of forget and control rows agree (p = {p:.3f}; alarm at 0.001)"
+    kind = unit_word(models)
+    detail = f"class shares of forget and control {kind} agree (p = {p:.3f}; alarm at 0.001)"
+    return p > 0.001, detail
+
+
+def _usual(y: Labels, units: Labels | None) -> Labels:
+    """Return the most frequent class of each person, the smallest of equals."""
+    if units is None:
+        return y
+    counts = np.zeros((int(units.max()) + 1, int(y.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (units, y), 1)
+    return np.asarray(np.argmax(counts, axis=1), dtype=np.int64)
+
+
+def _shift_of_labels(y_f: Labels, y_t: Labels) -> tuple[bool, str]:
+    """Compare how often each label is borne, with a Bonferroni bound over labels."""
+    found = []
+    for column in range(y_f.shape[1]):
+        counts = np.array([[np.sum(y[:, column] == v) for v in (0, 1)] for y in (y_f, y_t)])
+        if np.all(counts.sum(axis=0)) and np.all(counts.sum(axis=1)):
+            found.append(float(distributions.chi2_contingency(counts)[1]))
+    p = min([1.0, *(len(found) * value for value in found)])
+    detail = f"shares of each label agree in forget and control rows (p = {p:.3f}; alarm at 0.001)"
     return p > 0.001, detail
 
 

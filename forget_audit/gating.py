@@ -1,4 +1,4 @@
-"""May this model file be deployed? Only if a trusted PASS names its SHA-256 as audited.
+"""May this model be deployed? Only if a trusted PASS names its SHA-256 as audited.
 
 Everything that could be wrong ends in a refusal with a code of its own; nothing is guessed. Of
 several attestations, each that names the model must admit it, unless another one superseded it:
@@ -7,9 +7,6 @@ a model can be one person's unlearned model and still hold what somebody else as
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,8 +14,10 @@ from pathlib import Path
 
 from forget_audit.attested import superseding
 from forget_audit.deploy_policy import Policy
+from forget_audit.errors import ModelError
 from forget_audit.gate_steps import Candidate, Refused, Rules, read_candidate, steps
 from forget_audit.ledger import Ledger
+from forget_audit.model_identity import model_digest
 from forget_audit.trust import Trust
 from forget_audit.types import Json
 from forget_audit.verify_checks import Check, Findings, one_line
@@ -35,8 +34,9 @@ class Decision:
         deploy: Whether the model may be deployed.
         code: `deploy`, or one of `gate_steps.REFUSALS`.
         reason: One sentence without its full stop.
-        model: Name of the file.
-        sha256: Of the bytes that were looked at, empty if they could not be read.
+        model: Name of the file or folder.
+        sha256: Of the bytes that were looked at, or of the list of a folder's files; empty if
+            they could not be read.
         reports: Ids of the reports that decided.
         checks: All that was checked, for each attestation in turn.
     """
@@ -73,10 +73,11 @@ def gate(
     ledger: Ledger | None = None,
     now: datetime | None = None,
 ) -> Decision:
-    """Decide whether a model file may be deployed.
+    """Decide whether a model file, or folder, may be deployed.
 
     Args:
-        model: Read in chunks and never parsed; a link is refused, since it can be turned.
+        model: A file, or a folder of files; read in chunks and never parsed. A link is refused,
+            since it can be turned.
         attestations: Files `audit.dsse.json`, or the folders they lie in; a review that lies
             beside one counts.
         trust: Whose signatures are believed.
@@ -95,7 +96,7 @@ def gate(
         now=now or datetime.now(UTC),
     )
     try:
-        digest = model_digest(model)
+        digest = _identity(model)
         _check_ledger(rules, findings)
         candidates = [_read(path, findings) for path in attestations]
         examined = [_examine(item, digest, rules, findings) for item in candidates]
@@ -116,25 +117,12 @@ def gate(
     )
 
 
-def model_digest(path: Path) -> str:
-    """Return the SHA-256 of a regular file, read in chunks.
-
-    Raises:
-        Refused: If it is a link, a folder or anything else, or cannot be read.
-    """
-    if path.is_symlink():
-        raise Refused("unreadable", "the model is a link; give the file that it leads to")
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    digest = None
+def _identity(model: Path) -> str:
+    """Return the SHA-256 that attestations name a model by."""
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise Refused("unreadable", f"the model cannot be read: {error.strerror}") from error
-    if digest is None:
-        raise Refused("unreadable", "the model is no regular file")
-    return digest
+        return model_digest(model)
+    except ModelError as error:
+        raise Refused("unreadable", str(error)) from error
 
 
 def _check_ledger(rules: Rules, findings: Findings) -> None:

@@ -45,7 +45,7 @@ class Laboratory:
     def train(self, rows: Rows, subsets: Sequence[Index], seeds: Sequence[int]) -> list[Target]:
         """Return one model a subset of `rows`, trained from scratch by the recipe."""
         keys = [
-            f"{arrays_digest({'x': rows.x[subset], 'y': rows.y[subset]})} {seed}"
+            f"{arrays_digest({'x': rows.contents[subset], 'y': rows.y[subset]})} {seed}"
             for subset, seed in zip(subsets, seeds, strict=True)
         ]
         missing = [k for k, key in enumerate(keys) if key not in self.memory]
@@ -65,9 +65,7 @@ class Laboratory:
             return self._retrain_each(cases, seeds)
         assert self.method is not None
         return [
-            Target(
-                self.method.unlearn(original.model_copy(), case, generator(seed, "forget")).model
-            )
+            Target(self.method.unlearn(original.own_copy(), case, generator(seed, "forget")).model)
             for original, case, seed in zip(originals, cases, seeds, strict=True)
         ]
 

@@ -6,6 +6,7 @@ record that was kept while the original was trained; their cards say so under `n
 
 from torch import nn
 
+from forget_audit.answering import AnswersOnly
 from forget_audit.contracts import LogMethod, Method, MethodInfo, RecipeMethod
 from forget_audit.errors import NotApplicable
 from forget_audit.trainers import RecipeTrainer
@@ -18,6 +19,19 @@ SPECIAL = frozenset({"training", "log", "initial"})
 def needs_its_own(info: MethodInfo) -> bool:
     """Say whether any other original would be refused."""
     return bool(info.needs & SPECIAL)
+
+
+def refuse_unseen(method: Method, model: nn.Module) -> None:
+    """Refuse to change a model of another library with a method that has to look into it.
+
+    Raises:
+        NotApplicable: If the model only answers, and the method needs more.
+    """
+    if isinstance(model, AnswersOnly) and not method.info.black_box:
+        raise NotApplicable(
+            f"{method.info.name} changes the weights of a PyTorch network, and this model only "
+            "answers; take the method retrain, or hand in an unlearned model"
+        )
 
 
 def original_for(method: Method, case: Case, seed: int) -> tuple[nn.Module, Case]:

@@ -7,20 +7,27 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from forget_audit import datasets, registry
-from forget_audit.architectures import Architecture, find_builder, import_object, load_weights
+from forget_audit import predictions, registry
+from forget_audit.answering import SelfTrained
+from forget_audit.architectures import Architecture
 from forget_audit.contracts import Method
-from forget_audit.data import Request, prepare, read_ids
+from forget_audit.data import Request, dealt_sizes, prepare, read_ids
 from forget_audit.datasets import Dataset
-from forget_audit.errors import CaseError, PlanError, Problem
-from forget_audit.plan_checks import attempt, method_problems, request_problems
-from forget_audit.profiles import PROFILES
+from forget_audit.errors import CaseError, ForgetAuditError, PlanError, Problem
+from forget_audit.model_files import load_weights
+from forget_audit.plan_checks import (
+    NOT_WITH_PREDICTIONS,
+    attempt,
+    only_answers,
+    section_problems,
+)
+from forget_audit.predictions import Predictions, PredictionsError
 from forget_audit.sections import (
     OPTIONAL,
     REQUIRED,
@@ -29,15 +36,23 @@ from forget_audit.sections import (
     DataSection,
     MethodSection,
     ModelSection,
+    PredictionsSection,
+    PresetSection,
     ReferencesSection,
     ReportSection,
     RequestSection,
     Section,
     TrainingSection,
+    left_to_function,
 )
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.sources.loading import load
+from forget_audit.trainers import FunctionTrainer, RecipeTrainer, SelfTrainer
 from forget_audit.training import Recipe
 from forget_audit.types import Case, Trainer
+
+BLOCKING = frozenset(
+    {"data.source", "request", "request.forget", "model.architecture", "predictions.file"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +68,8 @@ class Plan:
         references: Section `[references]`.
         battery: Section `[battery]`.
         report: Section `[report]`.
+        predictions: Section `[predictions]`, if models are known by their answers alone.
+        preset: Section `[preset]`, if the plan repeats an experiment of a paper.
         folder: Where relative paths start.
     """
 
@@ -64,27 +81,52 @@ class Plan:
     references: ReferencesSection
     battery: BatterySection
     report: ReportSection
+    predictions: PredictionsSection | None
+    preset: PresetSection | None
     folder: Path
 
     def as_json(self) -> dict[str, Any]:
         """Return the resolved plan, every default filled in, without the folder."""
+        unsaid = {*NOT_WITH_PREDICTIONS} - {"data"} if self.predictions is not None else set()
         return {
             name: section.model_dump(mode="json")
             for name in SECTIONS
-            if (section := getattr(self, name)) is not None
+            if name not in unsaid and (section := getattr(self, name)) is not None
         }
 
     def path(self, name: str) -> Path:
         """Return a path of the plan, relative ones from the plan's folder."""
         return self.folder / name
 
+    def answers(self) -> Predictions:
+        """Read the file of predictions.
+
+        Raises:
+            CaseError: If the plan hands in none.
+            PredictionsError: If the file is not in order.
+        """
+        if self.predictions is None:
+            raise CaseError("the plan has no section [predictions]")
+        return predictions.read(self.path(self.predictions.file))
+
     def dataset(self) -> Dataset:
-        """Load the rows."""
-        return datasets.load(
+        """Return the rows, which are loaded once.
+
+        Raises:
+            CaseError: If they cannot be loaded, or only predictions were handed in.
+        """
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> Dataset:
+        if self.predictions is not None:
+            raise CaseError("this needs the rows, and the plan hands in predictions alone")
+        return load(
             self.data.source,
             folder=self.folder,
             seed=self.references.seed,
             label_noise=self.data.label_noise,
+            options=self.data.options,
         )
 
     def deletion(self) -> Request:
@@ -100,10 +142,13 @@ class Plan:
     def trainer(self, dataset: Dataset) -> Trainer:
         """Return the recipe as a function of rows and seed."""
         if self.training.function:
-            return import_object(self.training.function)  # type: ignore[return-value]
+            return FunctionTrainer(function=self.training.function, n_classes=dataset.n_classes)
+        architecture = self.architecture(dataset)
+        if isinstance(architecture.build(), SelfTrained):
+            return SelfTrainer(architecture=architecture)
         names = {field.name for field in fields(Recipe)}
         recipe = Recipe(**self.training.model_dump(include=names))
-        return RecipeTrainer(architecture=self.architecture(dataset), recipe=recipe)
+        return RecipeTrainer(architecture=architecture, recipe=recipe)
 
     def architecture(self, dataset: Dataset) -> Architecture:
         """Return what is built for the rows of `dataset`."""
@@ -112,6 +157,8 @@ class Plan:
             shape=dataset.rows.x.shape[1:],
             n_classes=dataset.n_classes,
             options=self.model.options,
+            head=self.model.head,
+            folder=self.folder,
         )
 
     def unlearner(self) -> Method | None:
@@ -123,7 +170,7 @@ class Plan:
 
     def case(self, dataset: Dataset) -> Case:
         """Give every row its role."""
-        default = dataset.sizes
+        default = dealt_sizes(dataset)
         given = (self.data.train, self.data.test, self.data.auxiliary)
         train, test, auxiliary = (
             d if g is None else g for g, d in zip(given, default, strict=True)
@@ -176,18 +223,21 @@ def check_plan(tables: Mapping[str, Any], folder: Path) -> Plan:
         for name in tables
         if name not in SECTIONS
     ]
+    if "predictions" in tables:
+        tables, refused = only_answers(tables)
+        problems += refused
     sections: dict[str, Any] = {}
     for name, kind in SECTIONS.items():
         sections[name] = None
         if name in tables or name not in OPTIONAL:
             sections[name] = _section(name, kind, tables.get(name), problems)
-    problems += _names(sections, folder)
+    problems += section_problems(sections, folder)
     usable = all(sections[name] is not None for name in SECTIONS if name not in OPTIONAL)
     if usable:
         plan = Plan(**sections, folder=folder)
         blocked = {problem.place for problem in problems}
-        if not blocked & {"data.source", "request.forget", "request", "model.architecture"}:
-            problems += _rows(plan)
+        if not blocked & BLOCKING:
+            problems += _rows(plan) if plan.predictions is None else _answers(plan)
         if not problems:
             return plan
     raise PlanError(problems)
@@ -214,43 +264,6 @@ def _section(
         return None
 
 
-def _names(sections: Mapping[str, Any], folder: Path) -> list[Problem]:
-    """Check names and files, one section at a time, whatever else is wrong."""
-    problems = []
-    request, model, battery = sections["request"], sections["model"], sections["battery"]
-    if request is not None:
-        problems += request_problems(request, folder)
-    if model is not None:
-        for key in ("original", "unlearned"):
-            name = getattr(model, key)
-            if name and not (folder / name).is_file():
-                problems.append(Problem(f"model.{key}", f"there is no file {name}"))
-        problems += attempt("model.architecture", lambda: find_builder(model.architecture))
-        if sections["method"] is None and not model.unlearned:
-            problems.append(
-                Problem("model.unlearned", "name the audited model, or a [method] that makes it")
-            )
-    if sections["method"] is not None:
-        problems += method_problems(sections["method"])
-    if sections["training"] is not None and sections["training"].function:
-        function = sections["training"].function
-        problems += attempt("training.function", lambda: import_object(function))
-    if battery is not None:
-        if (battery.canary or battery.experiments) and (
-            sections["method"] is None or (model is not None and model.unlearned)
-        ):
-            message = (
-                "experiments test a method; name it in a section [method], not model.unlearned"
-            )
-            problems.append(Problem("battery", message))
-        if battery.profile not in PROFILES:
-            message = registry.unknown("profile", battery.profile, PROFILES)
-            problems.append(Problem("battery.profile", message))
-        for name in battery.attacks or []:
-            problems += attempt("battery.attacks", partial(registry.get_card, name))
-    return problems
-
-
 def _rows(plan: Plan) -> list[Problem]:
     """Check that the request fits the rows and the architecture builds on them."""
     try:
@@ -260,10 +273,25 @@ def _rows(plan: Plan) -> list[Problem]:
     problems = attempt("request", lambda: plan.case(dataset))
     architecture = plan.architecture(dataset)
     broken = attempt("model.options", architecture.build)
-    if not broken:
+    if plan.model.head == "binary" and dataset.rows.y.ndim == 2:
+        message = f"rows bear {dataset.n_classes} labels; binary is for two classes, leave it out"
+        problems.append(Problem("model.head", message))
+    if not broken and not left_to_function(plan.model, plan.training):
         for key in ("original", "unlearned"):
             name = getattr(plan.model, key)
-            if name and plan.path(name).is_file():
+            if name and plan.path(name).exists():
                 load = partial(load_weights, architecture.build(), plan.path(name))
                 broken += attempt(f"model.{key}", load)
     return problems + broken
+
+
+def _answers(plan: Plan) -> list[Problem]:
+    """Check that the file of predictions is in order and fits the request."""
+    try:
+        found = plan.answers()
+    except PredictionsError as error:
+        return [Problem("predictions.file", str(problem)) for problem in error.problems]
+    except ForgetAuditError as error:
+        return [Problem("predictions.file", str(error))]
+    ids = read_ids(plan.path(plan.request.forget)) if plan.request.forget else None
+    return found.against(plan.request.scope, plan.request.classes or (), ids)

@@ -13,9 +13,9 @@ import numpy as np
 from forget_audit import controls, weighing, yardstick
 from forget_audit.controls import Control
 from forget_audit.findings import Gate, Statistic, Verdict
-from forget_audit.gates import canary_gate, gate_all, size_in_words, utility_gate
+from forget_audit.gates import canary_gate, gate_all, size_in_words, unit_word, utility_gate
 from forget_audit.profiles import Profile
-from forget_audit.types import Decision, Outcome, Role, Scope
+from forget_audit.types import SMALL_REQUEST, Decision, Outcome, Role, Scope
 from forget_audit.weighing import Comparison, Family, Models
 
 FAILS = ("UTILITY", "EPSILON")
@@ -223,7 +223,7 @@ def _statistic(
 
 
 def _scope_sentence(models: Models, known: Control, profile: Profile, scope: Scope) -> str:
-    n_f, r = models.retrained.logits_f.shape[1], len(models.retrained)
+    n_f, r = models.retrained.n_f, len(models.retrained)
     margins = profile.margins(scope, len(models.audited))
     belonging = {
         "instance": "of this request",
@@ -231,7 +231,10 @@ def _scope_sentence(models: Models, known: Control, profile: Profile, scope: Sco
         "subclass": "of the forgotten sub-classes",
         "attribute": "that bore the forgotten label",
     }
-    what = f"the {size_in_words(n_f)} rows {belonging[scope]}"
+    kind = unit_word(models)
+    several = kind != "rows" and n_f >= SMALL_REQUEST
+    counted = f" ({len(models.retrained.y_f)} rows)" if several else ""
+    what = f"the {size_in_words(n_f)} {kind}{counted} {belonging[scope]}"
     inner = "probe" in models.retrained.traces
     looked = "answers, recipe and weights" if inner else "answers and recipe"
     inside = (
@@ -244,9 +247,9 @@ def _scope_sentence(models: Models, known: Control, profile: Profile, scope: Sco
     return (
         f"For {what}, the stated training recipe, and access to {looked}: a PASS says "
         f"that the residual influence of the audited model differs from that of {r} retrained "
-        f"models by less than {margins['rho_p']:g} of the influence the rows have on a model "
+        f"models by less than {margins['rho_p']:g} of the influence the {kind} have on a model "
         f"trained with them{inside or ','} with {100 * (1 - profile.alpha):.0f} % confidence. "
-        f"A model that kept {share} of it, spread over the rows, would have been told apart with "
+        f"A model that kept {share} of it, spread over the {kind}, would have been told apart with "
         "probability 80 %. "
         "This does not prove deletion: other attacks, other access, a provider who adapts to the "
         "audit, and answers copied from a retrained model are outside the claim."

@@ -78,7 +78,9 @@ def measured(commission: Commission, known: Control) -> Outlook:
 
 def control_of(commission: Commission) -> Control:
     """Train or recall references and originals and measure them; no audited model is involved."""
-    references = prepare_references(commission.workshop(), replace(commission.counts, shadows=0))
+    references = commission.references or prepare_references(
+        commission.workshop(), replace(commission.counts, shadows=0)
+    )
     identity = answers_of(references.identity, commission)
     models = Models(
         retrained=answers_of(references.pool.retrained, commission),

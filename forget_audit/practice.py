@@ -37,7 +37,7 @@ def practise(pool: Pool, workshop: Workshop, method: Method | None, candidates: 
     if not candidates:
         return dataclasses.replace(pool, shadows=shadows)
     rows = choose_candidates(case, seed)
-    kept, forgotten = deal_candidates(len(rows), candidates, seed)
+    kept, forgotten = deal_candidates(rows, candidates, seed)
     return dataclasses.replace(
         pool,
         shadows=shadows,
@@ -47,20 +47,26 @@ def practise(pool: Pool, workshop: Workshop, method: Method | None, candidates: 
 
 
 def choose_candidates(case: Case, seed: int) -> Rows:
-    """Return the forget rows and, if there are as many, twice their number of control rows."""
-    order = generator(seed, "candidates").permutation(len(case.test))
-    return Rows.concat(case.forget, case.test.take(order[: 2 * len(case.forget)]))
+    """Return the forget rows and, if there are as many, rows of twice as many control units."""
+    people, unit = case.test.numbered()
+    order = generator(seed, "candidates").permutation(people)
+    wanted = order[: 2 * case.forget.numbered()[0]]
+    place = np.full(people, len(order))
+    place[wanted] = np.arange(len(wanted))
+    chosen = np.argsort(place[unit], kind="stable")[: int(np.isin(unit, wanted).sum())]
+    return Rows.concat(case.forget, case.test.take(chosen))
 
 
-def deal_candidates(n: int, count: int, seed: int) -> tuple[list[Mask], list[Mask]]:
-    """Return which of `n` candidates each of `count` shadows keeps, and which it forgets.
+def deal_candidates(rows: Rows, count: int, seed: int) -> tuple[list[Mask], list[Mask]]:
+    """Return which of the candidates each of `count` shadows keeps, and which it forgets.
 
     Thirds are kept, forgotten and left out. Three shadows in a row share a permutation and take
-    turns, so that every candidate has each role equally often.
+    turns, so that every candidate has each role equally often. The rows of a person share a role.
     """
+    people, unit = rows.numbered()
     kept, forgotten = [], []
     for k in range(count):
-        third = generator(seed, "candidate roles", k // 3).permutation(n) % 3
+        third = (generator(seed, "candidate roles", k // 3).permutation(people) % 3)[unit]
         kept.append(third == k % 3)
         forgotten.append(third == (k + 1) % 3)
     return kept, forgotten
@@ -79,13 +85,13 @@ def trained_rows(
 
 def _after(shadow: Shadow, method: Method, case: Case, seed: int, k: int) -> Shadow:
     """Make a shadow forget as large a share of its members as the request is of the rows."""
-    members = np.flatnonzero(shadow.members)
+    auxiliary = case.auxiliary
+    _, unit = auxiliary.numbered()
+    members = np.unique(unit[shadow.members])
     share = len(case.forget) / len(case.training)
     size = min(max(round(share * len(members)), 1), len(members) - 1)
     rng = generator(seed, "shadow forgets", k)
-    chosen = np.zeros(len(shadow.members), dtype=bool)
-    chosen[rng.permutation(members)[:size]] = True
-    auxiliary = case.auxiliary
+    chosen = np.isin(unit, rng.permutation(members)[:size])
     smaller = case.replace(
         retain=auxiliary.take(shadow.members & ~chosen),
         forget=auxiliary.take(chosen),
@@ -127,4 +133,4 @@ def _case_of(case: Case, rows: Rows, kept: Mask, forgotten: Mask) -> Case:
 
 
 def _forget(method: Method, target: Target, case: Case, rng: np.random.Generator) -> Target:
-    return Target(method.unlearn(target.model_copy(), case, rng).model)
+    return Target(method.unlearn(target.own_copy(), case, rng).model)

@@ -16,11 +16,14 @@ def asked(case: Case) -> dict[str, Rows]:
     """Return the rows that models are asked about: `f` forget, `t` control, `o` other classes.
 
     In an attribute request their class is the forgotten label, and rows whose label is unknown
-    are left out.
+    are left out, as are rows of a label matrix of which nothing is known.
     """
     roles = {"f": case.forget, "t": case.test}
     if case.others is not None:
         roles["o"] = case.others
+    if case.multi_label and case.attribute is None:
+        known = {part: np.any(rows.y != UNKNOWN, axis=1) for part, rows in roles.items()}
+        return {part: rows.take(known[part]) for part, rows in roles.items()}
     if case.attribute is None:
         return roles
     return {part: labelled(rows, case.attribute) for part, rows in roles.items()}
@@ -29,7 +32,8 @@ def asked(case: Case) -> dict[str, Rows]:
 def labelled(rows: Rows, column: int) -> Rows:
     """Return the rows whose label in `column` is known, with that label as their class."""
     known = rows.y[:, column] != UNKNOWN
-    return Rows(x=rows.x[known], y=rows.y[known, column], ids=rows.ids[known])
+    part = rows.take(known)
+    return part.replace(y=part.y[:, column])
 
 
 def answers(target: Target, rows: Rows, case: Case) -> Floats:
@@ -50,7 +54,7 @@ def unlabelled(rows: Rows, column: int) -> Rows:
     """Return `rows` with one column of their label matrix `UNKNOWN`."""
     y = rows.y.copy()
     y[:, column] = UNKNOWN
-    return Rows(x=rows.x, y=y, ids=rows.ids)
+    return rows.replace(y=y)
 
 
 def without_attribute(case: Case, column: int) -> Case:

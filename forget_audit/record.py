@@ -16,7 +16,7 @@ from torch import nn
 
 import forget_audit
 from forget_audit import declarations, merkle, registry
-from forget_audit.architectures import safetensors_bytes
+from forget_audit.answering import AnswersOnly
 from forget_audit.commission import About, Commission, Subject
 from forget_audit.digests import (
     canonical_json,
@@ -27,13 +27,14 @@ from forget_audit.digests import (
     sources_digest,
 )
 from forget_audit.findings import AttackResult
+from forget_audit.model_files import safetensors_bytes
 from forget_audit.policy import Weighed
 from forget_audit.pools import Pool
 from forget_audit.references import References
 from forget_audit.scoretable import from_bytes, weighed_json
 from forget_audit.summaries import summaries
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.trainers import CallTrainer, RecipeTrainer
 from forget_audit.types import SMALL_REQUEST, Case, Json, Trainer
 
 CARD_KEYS = (
@@ -47,6 +48,9 @@ CARD_KEYS = (
     "statistics",
 )
 SCHEMA = "forget-audit/evidence/1"
+COMPARED = "rows of equal content stand in one role only; near-duplicates were not looked for"
+UNSEEN = "rows were not seen, so neither equal ones nor near-duplicates were looked for"
+HANDED_IN = "answers that were handed in, those of the retrained models too"
 LIBRARIES = ("numpy", "scipy", "statsmodels", "scikit-learn", "xgboost", "torch", "safetensors")
 
 
@@ -96,13 +100,14 @@ def compile_evidence(
         "data": _data(case, about, secret),
         "model": _model(commission, subject),
         "method": _method(commission, subject),
-        "training": _training(case.trainer),
+        "training": about.answers or _training(case.trainer),
         **declarations.declared_parts(about),
         "counts": _counts(commission, case, len(subject.models)),
         "battery": _battery(commission, len(subject.models), weighed),
         **weighed_json(weighed),
         **summaries(from_bytes(scores)),
         "attacks": [_attack(result) for result in attacks],
+        **({"stress": about.stress} if about.stress is not None else {}),
         "seeds": {
             "root": commission.seed,
             "commitment": sha256(canonical_json([str(commission.seed), plan])),
@@ -131,11 +136,11 @@ def _data(case: Case, about: About, secret: bytes) -> dict[str, Any]:
         "digest": case_digest(case),
         "forget_commitment": merkle.root([leaf.encode() for leaf in leaves]).hex(),
         "n_classes": case.n_classes,
+        "labels": "several a row" if case.multi_label else "one class a row",
         "shape": case.retain.x.shape[1:],
         "label_noise": about.label_noise,
         "duplicates_dropped": about.duplicates_dropped,
-        "duplicates": "rows of equal content stand in one role only; near-duplicates were not "
-        "looked for",
+        "duplicates": UNSEEN if about.answers else COMPARED,
     }
 
 
@@ -165,11 +170,18 @@ def _model(commission: Commission, subject: Subject) -> dict[str, Any]:
 
     parents = entries("original", subject.parents, "original")
     return {
-        "architecture": commission.about.architecture,
-        "parameters": sum(p.numel() for p in subject.models[0].parameters()),
+        "architecture": declarations.published_source(commission.about.architecture),
+        "parameters": _parameters(subject.models[0]),
         "audited": entries("unlearned", subject.models, "unlearned"),
         "original": parents[0] if parents else None,
     }
+
+
+def _parameters(model: nn.Module) -> int | None:
+    """Return the number of parameters; models of other libraries do not say."""
+    if isinstance(model, AnswersOnly):
+        return None
+    return sum(p.numel() for p in model.parameters())
 
 
 def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
@@ -198,7 +210,8 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
 def _training(trainer: Trainer | None) -> dict[str, Any]:
     if isinstance(trainer, RecipeTrainer):
         return dataclasses.asdict(trainer.recipe)
-    kind = trainer if inspect.isroutine(trainer) else type(trainer)
+    called = trainer.function if isinstance(trainer, CallTrainer) else trainer
+    kind = called if inspect.isroutine(called) else type(called)
     settings = getattr(trainer, "__dataclass_fields__", ())
     return {
         "function": f"{kind.__module__}:{kind.__qualname__}",
@@ -214,12 +227,24 @@ def _counts(commission: Commission, case: Case, copies: int) -> dict[str, Any]:
         roles |= {"forget": None, "forget_band": declarations.BAND, "retain": coarse}
     return {
         **{"others": 0, **roles},
+        **_people(commission, case),
         "retrained": commission.counts.retrained,
         "originals": commission.counts.originals,
         "identity": commission.counts.identity,
         "shadows": commission.counts.shadows,
         "copies": copies,
     }
+
+
+def _people(commission: Commission, case: Case) -> dict[str, Any]:
+    """Return how many people are behind the rows, if rows have people behind them."""
+    if case.forget.units is None:
+        return {}
+    people: dict[str, Any] = {role: rows.numbered()[0] for role, rows in case.roles().items()}
+    if declarations.small(commission):
+        coarse = SMALL_REQUEST * (people["retain"] // SMALL_REQUEST)
+        people |= {"forget": None, "retain": coarse}
+    return {"people": people}
 
 
 def _battery(commission: Commission, copies: int, weighed: Weighed) -> dict[str, Any]:
@@ -233,7 +258,7 @@ def _battery(commission: Commission, copies: int, weighed: Weighed) -> dict[str,
         "settings": dataclasses.asdict(profile),
         "claim": _claim(commission, copies),
         "attempt": commission.attempt,
-        "access": f"{looked} with the training recipe",
+        "access": HANDED_IN if commission.about.answers else f"{looked} with the training recipe",
         "required": primary,
     }
 

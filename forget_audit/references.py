@@ -17,15 +17,18 @@ from joblib import Parallel, delayed
 from torch import nn
 
 import forget_audit
-from forget_audit.architectures import load_weights, safetensors_bytes
 from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha256
 from forget_audit.errors import ModelError
+from forget_audit.model_files import load_weights, safetensors_bytes
+from forget_audit.named_objects import import_object
 from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import derive, generator
+from forget_audit.streaming import pick
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.trainers import CallTrainer, FunctionTrainer, RecipeTrainer, SelfTrainer
 from forget_audit.training import Index
 from forget_audit.types import UNKNOWN, Case, Features, Labels, Progress, Rows, Trainer
+from forget_audit.zoo.foreign_names import content
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +143,7 @@ class Workshop:
             return [None] * len(subsets)
         names = []
         for seed, subset in zip(seeds, subsets, strict=True):
-            content = arrays_digest({"x": rows.x[subset], "y": rows.y[subset]})
+            content = arrays_digest({"x": rows.contents[subset], "y": rows.y[subset]})
             key = sha256(canonical_json([made_by, content, str(seed)]))
             names.append(self.cache / f"{key}.safetensors")
         return list(names)
@@ -156,7 +159,7 @@ class Workshop:
             return trainer.many(rows.x, rows.y, chosen, [seeds[k] for k in wanted], self.progress)
         models = []
         calls = (
-            delayed(_call)(trainer, rows.x[subsets[k]], rows.y[subsets[k]], seeds[k])
+            delayed(_call)(trainer, pick(rows.x, subsets[k]), rows.y[subsets[k]], seeds[k])
             for k in wanted
         )
         for model in Parallel(n_jobs=self.workers, return_as="generator")(calls):
@@ -181,7 +184,7 @@ def prepare_references(workshop: Workshop, counts: Counts) -> References:
     identity = workshop.train("identity", case.retain, [everyone] * counts.identity)
     whole = np.arange(len(trained))
     originals = workshop.train("originals", trained, [whole] * counts.originals)
-    halves = shadow_members(len(case.auxiliary), counts.shadows, workshop.seed)
+    halves = shadow_members(case.auxiliary, counts.shadows, workshop.seed)
     subsets = [np.flatnonzero(half) for half in halves]
     shadows = workshop.train("shadows", case.auxiliary, subsets)
     return References(
@@ -197,16 +200,16 @@ def prepare_references(workshop: Workshop, counts: Counts) -> References:
     )
 
 
-def shadow_members(n: int, count: int, seed: int) -> list[npt.NDArray[np.bool_]]:
-    """Return a random half of `n` rows for each of `count` shadow models; none below 20 rows."""
-    if n < 20:
+def shadow_members(rows: Rows, count: int, seed: int) -> list[npt.NDArray[np.bool_]]:
+    """Return a random half of `rows` for each of `count` shadow models; none below 20 units.
+
+    The rows of a person stay together.
+    """
+    people, unit = rows.numbered()
+    if people < 20:
         return []
-    members = []
-    for k in range(count):
-        half = np.zeros(n, dtype=bool)
-        half[generator(seed, "shadow rows", k).permutation(n)[: n // 2]] = True
-        members.append(half)
-    return members
+    orders = [generator(seed, "shadow rows", k).permutation(people) for k in range(count)]
+    return [np.isin(unit, order[: people // 2]) for order in orders]
 
 
 def fingerprint(trainer: Trainer | None) -> str | None:
@@ -215,16 +218,24 @@ def fingerprint(trainer: Trainer | None) -> str | None:
     Nothing is returned, and so nothing remembered, for code that stands in no file, and for
     objects, whose settings are not known.
     """
-    if isinstance(trainer, RecipeTrainer):
-        builder = trainer.architecture.name.partition(":")[0]
-        return f"{forget_audit.__version__}\x1f{trainer!r}\x1f{_module_digest(builder)}"
-    if not inspect.isroutine(trainer):
+    version = forget_audit.__version__
+    if isinstance(trainer, (RecipeTrainer, SelfTrainer)):
+        name = trainer.architecture.name
+        depends = content(name, trainer.architecture.folder)
+        builder = _module_digest(name.partition(":")[0])
+        return f"{version}\x1f{trainer!r}\x1f{builder}\x1f{depends}"
+    function: object = trainer
+    if isinstance(trainer, FunctionTrainer):
+        function = import_object(trainer.function)
+    elif isinstance(trainer, CallTrainer):
+        function = trainer.function
+    if not inspect.isroutine(function):
         return None
     try:
-        source = file_digest(Path(inspect.getsourcefile(trainer) or ""))
+        source = file_digest(Path(inspect.getsourcefile(function) or ""))
     except (OSError, TypeError):
         return None
-    return f"{forget_audit.__version__}\x1f{trainer.__qualname__}\x1f{source}"
+    return f"{version}\x1f{function.__qualname__}\x1f{source}"
 
 
 def _module_digest(name: str) -> str:

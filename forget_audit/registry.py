@@ -9,12 +9,12 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from forget_audit.contracts import Attack, AttackInfo, Method
-from forget_audit.errors import UnknownName
+from forget_audit.errors import PluginError, UnknownName
 from forget_audit.trials import Experiment
 
 Room = Literal["attacks", "experiments", "methods"]
@@ -148,5 +148,28 @@ def _load(room: Room) -> None:
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"forget_audit.{room}.{module}")
     for entry in sorted(entry_points(group=f"forget_audit.{room}"), key=lambda e: e.name):
-        entry.load()
+        _plug_in(entry, room)
     _loaded.add(room)
+
+
+def _plug_in(entry: EntryPoint, room: Room) -> None:
+    """Load what another package brings; whatever goes wrong there is named as its fault."""
+    place = f"entry point {entry.name} = {entry.value} of group forget_audit.{room}"
+    package = entry.dist.name if entry.dist else "an unnamed package"
+    try:
+        found = entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"{place} cannot be loaded ({type(error).__name__}: {error}); mend or uninstall "
+            f"{package}"
+        ) from error
+    known: dict[Room, Mapping[str, object]] = {
+        "attacks": _attacks,
+        "experiments": _experiments,
+        "methods": _methods,
+    }
+    if isinstance(found, type) and found not in known[room].values():
+        raise PluginError(
+            f"{place} is not registered; put the decorator @{room.removesuffix('s')} of "
+            f"forget_audit.registry on the class, or uninstall {package}"
+        )

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from forget_audit import attempts, commission, holdings
-from forget_audit.architectures import safetensors_bytes
+from forget_audit import attempts, commission, holdings, predicted
 from forget_audit.audit import Audit, carry_out
 from forget_audit.commission import Commission, make_subject
 from forget_audit.digests import canonical_json, case_digest, plain, sha256
 from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.key_sources import find_key
 from forget_audit.ledger import Ledger
+from forget_audit.model_files import safetensors_bytes
 from forget_audit.plan import Plan, check_plan, read_tables
 from forget_audit.profiles import PROFILES
 from forget_audit.progress import Display
@@ -58,13 +58,17 @@ def commissioned(
     """Return the commission of a plan, with trained models remembered beside the plan."""
     check_device(device)
     cache = plan.folder / STATE / "models"
+    if plan.predictions is not None:
+        return predicted.from_plan(plan, cache=cache)
     return commission.from_plan(plan, cache=cache, fresh=fresh, workers=workers)
 
 
 def _numbered(plan: Plan, ordered: Commission) -> Commission:
     """Return the commission with the level that this attempt at the request may spend."""
-    section, ids = plan.request, ordered.case.forget.ids.tolist()
-    request = attempts.request_key(section.reference, plan.data.source, ids)
+    source, ids = plan.data.source, ordered.case.forget.ids.tolist()
+    if plan.predictions is not None:  # whoever writes the file names file and rows
+        source, ids = "predictions", []
+    request = attempts.request_key(plan.request.reference, source, ids)
     asked = {name: table for name, table in plan.as_json().items() if name != "report"}
     asked |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
     attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(plain(asked))))

@@ -6,7 +6,9 @@ rows P in f (forget), t (control), o (other classes of a class request); the sam
 class with access to weights, what they betray, `probe_W`, `relearn_W` and `first_probe_W`; after
 a coin-toss audit, its guesses and the right ones among them, `canary`. In requests to forget a
 label, classes are no and yes, `head_W` is how well the output ranks rows by the label, and
-`tacc_W` is the accuracy of the other labels on never-trained rows.
+`tacc_W` is the accuracy of the other labels on never-trained rows. Where rows bear several
+labels, `y_P` is a matrix of 0, 1 and -1 for unknown. Where a person has several rows, `unit_P` is
+the pseudonym of the person behind each row, and the person is what is counted.
 """
 
 from __future__ import annotations
@@ -22,14 +24,13 @@ import numpy.typing as npt
 from forget_audit import stats
 from forget_audit.digests import plain, pseudonyms, sha256
 from forget_audit.errors import VerificationError
-from forget_audit.outputs import Outputs
 from forget_audit.policy import Weighed, weigh
 from forget_audit.profiles import PROFILES
 from forget_audit.questions import answers, asked, kept_labels
+from forget_audit.score_outputs import outputs_of
 from forget_audit.summaries import summaries
 from forget_audit.types import Case, Floats, Json
 from forget_audit.weighing import GROUPS, Group, Models
-from forget_audit.yardstick import WHITEBOX_FAMILY
 
 if TYPE_CHECKING:
     from forget_audit.targets import Target
@@ -60,6 +61,8 @@ def collect(
     for part, rows in roles.items():
         arrays[f"y_{part}"] = rows.y
         arrays[f"id_{part}"] = pseudonyms(rows.ids, secret)
+        if rows.units is not None:
+            arrays[f"unit_{part}"] = pseudonyms(np.char.add("unit ", rows.units), secret)
     for group, letter in LETTERS.items():
         targets = groups[group]
         arrays[f"racc_{letter}"] = np.array([t.accuracy(retained) for t in targets])
@@ -110,48 +113,10 @@ def models_of(arrays: Arrays) -> Models:
         VerificationError: If an array is missing or has an odd shape.
     """
     try:
-        groups = {group: _outputs(arrays, letter) for group, letter in LETTERS.items()}
+        groups = {group: outputs_of(arrays, letter) for group, letter in LETTERS.items()}
         return Models(**groups, canary=_canary(arrays))
     except KeyError as error:
         raise VerificationError(f"scores.npz lacks the array {error}") from error
-
-
-def _outputs(arrays: Arrays, letter: str) -> Outputs:
-    parts = [part for part in "fto" if f"y_{part}" in arrays]
-    accuracy = _rates(arrays, f"racc_{letter}")
-    logits = {part: arrays[f"logit_{letter}_{part}"].astype(np.float64) for part in parts}
-    hits = []
-    for part, values in logits.items():
-        labels = arrays[f"y_{part}"]
-        if values.ndim != 3 or values.shape[:2] != (len(accuracy), len(labels)):
-            raise VerificationError(
-                f"logit_{letter}_{part}: expected {len(accuracy)} models and {len(labels)} rows, "
-                f"found shape {values.shape}"
-            )
-        if not np.all(np.isfinite(values)) or labels.min() < 0 or labels.max() >= values.shape[2]:
-            raise VerificationError(f"logit_{letter}_{part} or its labels are out of range")
-        if part != "f":
-            hits.append(np.argmax(values, axis=-1) == labels)
-    return Outputs(
-        logits_f=logits["f"],
-        logits_t=logits["t"],
-        y_f=arrays["y_f"],
-        y_t=arrays["y_t"],
-        retain_accuracy=accuracy,
-        test_accuracy=(
-            _rates(arrays, f"tacc_{letter}")
-            if f"tacc_{letter}" in arrays
-            else np.concatenate(hits, axis=1).mean(axis=1)
-        ),
-        traces=_traces(arrays, letter, len(accuracy)),
-    )
-
-
-def _rates(arrays: Arrays, name: str) -> Floats:
-    rates = arrays[name].astype(np.float64)
-    if rates.ndim != 1 or not np.all((rates >= 0) & (rates <= 1)):
-        raise VerificationError(f"{name}: expected rates between 0 and 1")
-    return rates
 
 
 def _canary(arrays: Arrays) -> tuple[int, int] | None:
@@ -163,17 +128,6 @@ def _canary(arrays: Arrays) -> tuple[int, int] | None:
     if not 0 <= right <= guesses or guesses < 1:
         raise VerificationError(f"canary: {right} right guesses of {guesses} are impossible")
     return guesses, right
-
-
-def _traces(arrays: Arrays, letter: str, models: int) -> Mapping[str, Floats]:
-    known = [name for name in (*WHITEBOX_FAMILY, "head") if f"{name}_R" in arrays]
-    traces = {name: arrays[f"{name}_{letter}"].astype(np.float64) for name in known}
-    for name, values in traces.items():
-        if values.shape != (models,) or not np.all(np.isfinite(values)):
-            raise VerificationError(
-                f"{name}_{letter}: expected {models} finite numbers, found shape {values.shape}"
-            )
-    return traces
 
 
 def recompute(evidence: Json, scores: bytes) -> list[str]:

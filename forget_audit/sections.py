@@ -55,6 +55,34 @@ class DataSection(Section):
     train: Annotated[int, Field(gt=0)] | None = None
     test: Annotated[int, Field(gt=0)] | None = None
     auxiliary: Annotated[int, Field(ge=0)] | None = None
+    options: dict[str, Any] = {}
+
+
+class PredictionsSection(Section):
+    """`[predictions]`: a file of predictions instead of data and model."""
+
+    file: str
+    model: str | None = None
+
+
+class PublishedNumber(Section):
+    """`[[preset.published]]`: a number that a paper prints, to stand beside ours."""
+
+    method: str
+    metric: str
+    value: float
+    sd: float | None = None
+
+
+class PresetSection(Section):
+    """`[preset]`: the experiment of a paper that a plan repeats."""
+
+    title: str
+    paper: str
+    table: str
+    methods: list[str]
+    notes: list[str] = []
+    published: list[PublishedNumber] = []
 
 
 class ModelSection(Section):
@@ -62,6 +90,7 @@ class ModelSection(Section):
 
     architecture: str = "mlp"
     options: dict[str, Any] = {}
+    head: Literal["classes", "binary"] = "classes"
     original: str | None = None
     unlearned: str | None = None
 
@@ -156,6 +185,7 @@ class ReportSection(Section):
     language: Literal["en", "de", "fr"] = "en"
     formats: list[Literal["html", "pdf"]] = ["html", "pdf"]
     timestamp: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    stress: str | None = None
 
     @model_validator(mode="after")
     def explained(self) -> Self:
@@ -174,6 +204,14 @@ SECTIONS: Mapping[str, type[Section]] = {
     "references": ReferencesSection,
     "battery": BatterySection,
     "report": ReportSection,
+    "predictions": PredictionsSection,
+    "preset": PresetSection,
 }
 REQUIRED = frozenset({"request", "data"})
-OPTIONAL = frozenset({"method"})
+OPTIONAL = frozenset({"method", "predictions", "preset"})
+
+
+def left_to_function(model: ModelSection, training: TrainingSection) -> bool:
+    """Say whether nothing but the training function tells what is built."""
+    said = model.model_fields_set & {"architecture", "options"}
+    return training.function is not None and not said

@@ -3,6 +3,7 @@
 Nothing here knows what a model is. Probabilities and logits never share a variable.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
-from forget_audit.types import Floats, Labels
+from forget_audit.types import UNKNOWN, Floats, Labels
 
 PHI_LIMIT = 30.0
 LOSS_LIMIT = 400.0
@@ -21,8 +22,15 @@ def log_odds(logits: Floats, labels: Labels) -> Floats:
     """Return `log p_y - log(1 - p_y)` `(..., n)` of logits `(..., n, classes)`.
 
     Computed from logits, where it does not saturate, and clipped to +-30. Log-probabilities
-    are accepted too. Carlini et al. (2022), arXiv:2112.03570, call it logit scaling.
+    are accepted too. Carlini et al. (2022), arXiv:2112.03570, call it logit scaling. Of a matrix
+    of labels `(n, classes)` it is the mean over the known labels of a row.
     """
+    if labels.ndim == 2:
+        return _over_labels(_class_log_odds, logits, labels)
+    return _class_log_odds(logits, labels)
+
+
+def _class_log_odds(logits: Floats, labels: Labels) -> Floats:
     index = np.broadcast_to(labels[..., None], (*logits.shape[:-1], 1))
     own = np.take_along_axis(logits, index, axis=-1)[..., 0]
     rest = logits.astype(np.float64, copy=True)
@@ -31,13 +39,34 @@ def log_odds(logits: Floats, labels: Labels) -> Floats:
     return np.asarray(np.clip(phi, -PHI_LIMIT, PHI_LIMIT), dtype=np.float64)
 
 
+def yes_or_no(logits: Floats) -> Floats:
+    """Return the logits `(..., 2)` of no and yes of outputs `(...)` that answer one label each."""
+    return np.stack([np.zeros(logits.shape), logits], axis=-1)
+
+
+def _over_labels(score: Callable[[Floats, Labels], Floats], logits: Floats, y: Labels) -> Floats:
+    """Return the mean `(..., n)` of a row score over the known labels of each row."""
+    each = score(yes_or_no(logits), np.maximum(y, 0))
+    known = y != UNKNOWN
+    return np.asarray(np.sum(each * known, axis=-1) / np.maximum(known.sum(axis=-1), 1))
+
+
 def label_probability(phi: Floats) -> Floats:
     """Return the probability of the label that belongs to log-odds `phi`."""
     return np.asarray(special.expit(phi), dtype=np.float64)
 
 
 def cross_entropy(logits: Floats, labels: Labels) -> Floats:
-    """Return the loss `-log p_y` `(..., n)` in nats, clipped to [0, 400]."""
+    """Return the loss `-log p_y` `(..., n)` in nats, clipped to [0, 400].
+
+    Of a matrix of labels `(n, classes)` it is the mean over the known labels of a row.
+    """
+    if labels.ndim == 2:
+        return _over_labels(_class_cross_entropy, logits, labels)
+    return _class_cross_entropy(logits, labels)
+
+
+def _class_cross_entropy(logits: Floats, labels: Labels) -> Floats:
     index = np.broadcast_to(labels[..., None], (*logits.shape[:-1], 1))
     log_p = special.log_softmax(logits.astype(np.float64), axis=-1)
     loss = -np.take_along_axis(log_p, index, axis=-1)[..., 0]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.digests import plain
-from forget_audit.types import SMALL_REQUEST, Floats, Json
+from forget_audit.types import SMALL_REQUEST, UNKNOWN, Floats, Json
 
 GROUPS = {"audited": "A", "retrained": "R", "originals": "O"}
 ROWS_A_BIN = 5
@@ -24,38 +24,51 @@ def summaries(arrays: Mapping[str, npt.NDArray[Any]]) -> Json:
         arrays: Content of `scores.npz`.
     """
     found: Json = {"side_effects": {"groups": _by_class(arrays)}}
-    if len(arrays["y_f"]) >= SMALL_REQUEST:
+    people = arrays.get("unit_f")
+    size = len(arrays["y_f"]) if people is None else len(np.unique(people))
+    if size >= SMALL_REQUEST:
         found["distributions"] = _distributions(arrays)
     result: Json = plain(found)
     return result
 
 
 def _by_class(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Json]:
-    """Return the accuracy on never-trained rows by class; small classes without their size."""
+    """Return the accuracy on never-trained rows by class or label; small ones without their size.
+
+    Rows of several labels count under each label that is known of them.
+    """
     parts = [part for part in "to" if f"y_{part}" in arrays]
     labels = np.concatenate([arrays[f"y_{part}"] for part in parts])
-    hits = {
-        letter: np.concatenate(
-            [arrays[f"logit_{letter}_{part}"].argmax(axis=-1) == arrays[f"y_{part}"]
-             for part in parts], axis=1,
-        )
+    logits = {
+        letter: np.concatenate([arrays[f"logit_{letter}_{part}"] for part in parts], axis=1)
         for letter in "AR"
-    }  # fmt: skip
-    rows = []
-    for label in np.unique(labels):
-        inside = labels == label
-        audited, retrained = (hits[letter][:, inside].mean(axis=1) for letter in "AR")
-        size = int(inside.sum())
-        rows.append(
-            {
-                "name": f"class {label}",
-                "rows": size if size >= SMALL_REQUEST else None,
-                "audited": audited.mean(),
-                "retrained_mean": retrained.mean(),
-                "retrained_sd": retrained.std(ddof=1) if len(retrained) > 1 else None,
-            }
-        )
-    return rows
+    }
+    if labels.ndim == 2:
+        named = {f"label {k}": labels[:, k] != UNKNOWN for k in range(labels.shape[1])}
+        hits = {letter: (values > 0) == (labels == 1) for letter, values in logits.items()}
+        right = {
+            f"label {k}": {letter: found[..., k] for letter, found in hits.items()}
+            for k in range(labels.shape[1])
+        }
+    else:
+        named = {f"class {k}": labels == k for k in np.unique(labels)}
+        hits = {letter: values.argmax(axis=-1) == labels for letter, values in logits.items()}
+        right = dict.fromkeys(named, hits)
+    return [_accuracies(name, inside, right[name]) for name, inside in named.items()]
+
+
+def _accuracies(
+    name: str, inside: npt.NDArray[np.bool_], hits: Mapping[str, npt.NDArray[np.bool_]]
+) -> Json:
+    audited, retrained = (hits[letter][:, inside].mean(axis=1) for letter in "AR")
+    size = int(inside.sum())
+    return {
+        "name": name,
+        "rows": size if size >= SMALL_REQUEST else None,
+        "audited": audited.mean(),
+        "retrained_mean": retrained.mean(),
+        "retrained_sd": retrained.std(ddof=1) if len(retrained) > 1 else None,
+    }
 
 
 def _distributions(arrays: Mapping[str, npt.NDArray[Any]]) -> Json:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from forget_audit.answering import AnswersOnly
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import AccessError, ModelError
 from forget_audit.labels import label_loss
@@ -38,7 +39,7 @@ class Target:
         self._model = model
         self._batch_size = batch_size
         self._logits: WeakKeyDictionary[Rows, Floats] = WeakKeyDictionary()
-        self.access = access
+        self.access = granted(model, access)
 
     def restricted(self, access: Access) -> "Target":
         """Return a view of the same model that answers at most `access`."""
@@ -125,6 +126,10 @@ class Target:
         self._require("weights", "a copy of the model")
         return copy.deepcopy(self._model)
 
+    def own_copy(self) -> nn.Module:
+        """Return an independent copy of a model that the auditor has trained, of any library."""
+        return copy.deepcopy(self._model)
+
     def weights(self) -> Mapping[str, Floats]:
         """Return parameters and buffers by name, float64.
 
@@ -202,6 +207,13 @@ class Target:
             logits.flags.writeable = False
             self._logits[rows] = logits
         return self._logits[rows]
+
+
+def granted(model: nn.Module, access: Access) -> Access:
+    """Return the access that is possible of what is asked: answers alone, if that is all."""
+    asked = ACCESS_ORDER.index(access)
+    most = ACCESS_ORDER.index("score" if isinstance(model, AnswersOnly) else "weights")
+    return ACCESS_ORDER[min(asked, most)]
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -17,6 +17,7 @@ from torch import nn
 
 from forget_audit.labels import label_loss
 from forget_audit.seeds import derive, seeded_torch
+from forget_audit.streaming import as_stream
 from forget_audit.targets import device_of
 from forget_audit.types import Features, Labels, Rows
 
@@ -68,20 +69,22 @@ def fit(
 
     Args:
         model: Freshly initialised.
-        x: Features.
+        x: Features; streamed ones are read batch by batch, anew in each pass.
         y: Labels.
         recipe: How.
         rng: Seeds dropout by its first draw, then deals the rows.
         watch: Called after each step with the positions of its rows.
         dealer: Composes the batches of a pass; `deal` if left out.
     """
-    inputs, labels = tensors(x, y, device_of(model))
+    device, stream = device_of(model), as_stream(x)
+    inputs, labels = tensors(x if stream is None else x[:0], y, device)
     optimizer = recipe.make_optimizer(model.parameters())
     model.train()
 
     def loss(index: Index) -> torch.Tensor:
-        batch = torch.from_numpy(index).to(inputs.device)
-        return label_loss(model(inputs[batch]), labels[batch])
+        batch = torch.from_numpy(index).to(device)
+        rows = inputs[batch] if stream is None else torch.tensor(stream[index], device=device)
+        return label_loss(model(rows), labels[batch])
 
     with seeded_torch(derive(int(rng.bit_generator.random_raw()), "dropout")):
         for _ in range(recipe.epochs):
@@ -142,7 +145,7 @@ def fitting_threads(model: nn.Module) -> Iterator[None]:
 
 def tensors(x: Features, y: Labels, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features and labels as tensors on `device`; the arrays are copied."""
-    return torch.tensor(x, device=device), torch.tensor(y, device=device)
+    return torch.tensor(np.asarray(x), device=device), torch.tensor(y, device=device)
 
 
 def rows_tensors(rows: Rows, model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

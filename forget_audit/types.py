@@ -15,6 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.errors import CaseError
+from forget_audit.rows import UNKNOWN as UNKNOWN
+from forget_audit.rows import Floats as Floats
+from forget_audit.rows import Ids as Ids
+from forget_audit.rows import Labels as Labels
+from forget_audit.rows import Rows as Rows
+from forget_audit.rows import read_only as read_only
+from forget_audit.streaming import Features as Features
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,10 +29,6 @@ if TYPE_CHECKING:
     from forget_audit.training_log import TrainingLog
 
 
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
-Ids = npt.NDArray[np.str_]
 Json = dict[str, Any]
 Progress = Callable[[int], None]
 
@@ -40,70 +43,8 @@ Head = Literal["single", "multi"]
 Role = Literal["primary", "secondary", "fidelity", "whitebox"]
 Guarantee = Literal["none", "exact", "certified"]
 
-UNKNOWN = -1  # a label of a label matrix that nobody may learn from
 SMALL_REQUEST = 10  # below it sizes are not stated and no curve of single rows is drawn
 ACCESS_ORDER: tuple[Access, ...] = ("label", "score", "gradient", "weights")
-
-
-def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a copy of `array` that cannot be written to; one that is read-only is kept."""
-    if array.flags.writeable:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
-    """Labelled rows with stable ids.
-
-    Args:
-        x: Features `(n, ...)`, float32.
-        y: Labels, int64: classes `(n,)`, or for heads of several labels a matrix
-            `(n, labels)` of 0, 1 and `UNKNOWN`.
-        ids: Distinct ids `(n,)`, text.
-
-    Raises:
-        CaseError: If lengths differ, an id occurs twice, or a matrix holds other numbers.
-    """
-
-    x: Features
-    y: Labels
-    ids: Ids
-
-    def __post_init__(self) -> None:
-        if not len(self.x) == len(self.y) == len(self.ids):
-            raise CaseError(
-                "features, labels and ids must have one entry a row, "
-                f"found {len(self.x)}, {len(self.y)} and {len(self.ids)}"
-            )
-        if len(np.unique(self.ids)) != len(self.ids):
-            values, counts = np.unique(self.ids, return_counts=True)
-            raise CaseError(f"row ids must be distinct, found {str(values[counts > 1][0])!r} twice")
-        for name, dtype in (("x", np.float32), ("y", np.int64), ("ids", np.str_)):
-            array = np.asarray(getattr(self, name), dtype=dtype)
-            object.__setattr__(self, name, read_only(array))
-        if self.y.ndim > 2 or (self.y.ndim == 2 and not np.isin(self.y, (UNKNOWN, 0, 1)).all()):
-            raise CaseError(
-                "expected classes (n,) or a label matrix (n, labels) of 0, 1 and -1 for unknown, "
-                f"found shape {self.y.shape} with values {np.unique(self.y)[:5].tolist()}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, index: npt.NDArray[Any]) -> Rows:
-        """Return the rows at `index` (positions or a mask), in that order."""
-        return Rows(x=self.x[index], y=self.y[index], ids=self.ids[index])
-
-    @staticmethod
-    def concat(*parts: Rows) -> Rows:
-        """Return the rows of all `parts`, one after the other."""
-        return Rows(
-            x=np.concatenate([part.x for part in parts]),
-            y=np.concatenate([part.y for part in parts]),
-            ids=np.concatenate([part.ids for part in parts]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +74,7 @@ class Trainer(Protocol):
 class Case:
     """A deletion request on real rows: who is forgotten, who stays, who was never seen.
 
-    The four roles are disjoint by id and by content. A case never holds a model. In an
+    The four roles are disjoint by id, by unit and by content. A case never holds a model. In an
     attribute request all rows stay and one column of their label matrix is forgotten: `forget`
     then holds the training rows with all labels, and `retain` the same rows with that column
     `UNKNOWN`.
@@ -185,7 +126,8 @@ class Case:
             if not len(getattr(self, name)):
                 raise CaseError(f"the {name} rows must not be empty")
         keys = {name: set(rows.ids.tolist()) for name, rows in roles.items()}
-        contents = {name: {_content(x) for x in rows.x} for name, rows in roles.items()}
+        units = {name: set(rows.groups.tolist()) for name, rows in roles.items()}
+        contents = {name: set(rows.contents.tolist()) for name, rows in roles.items()}
         names = list(roles)
         for i, first in enumerate(names):
             for second in names[i + 1 :]:
@@ -194,6 +136,12 @@ class Case:
                     raise CaseError(
                         f"{first} and {second} share {len(shared)} rows (first: "
                         f"{', '.join(shared[:3])}); the roles must be disjoint"
+                    )
+                people = sorted(units[first] & units[second])
+                if people:
+                    raise CaseError(
+                        f"{first} and {second} share {len(people)} people, each with rows in "
+                        "both; all rows of a person must play the same role"
                     )
                 same = len(contents[first] & contents[second])
                 if same:
@@ -237,6 +185,10 @@ class Case:
         """All held-out test rows, of every class."""
         return self.test if self.others is None else Rows.concat(self.test, self.others)
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(rows)} {name}" for name, rows in self.roles().items())
+        return f"Case({self.name!r}, {self.scope} request: {sizes})"
+
     def replace(self, **changes: Any) -> Case:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
@@ -247,9 +199,10 @@ class Case:
         y: Labels,
         *,
         forget: npt.ArrayLike,
-        test: tuple[Features, Labels],
-        auxiliary: tuple[Features, Labels] | None = None,
+        test: tuple[Features, Labels] | Rows,
+        auxiliary: tuple[Features, Labels] | Rows | None = None,
         ids: npt.ArrayLike | None = None,
+        units: npt.ArrayLike | None = None,
         trainer: Trainer | None = None,
         name: str = "arrays",
     ) -> Case:
@@ -257,11 +210,12 @@ class Case:
 
         Args:
             x: Training features `(n, ...)`.
-            y: Training labels `(n,)`.
-            forget: Ids of the training rows to forget.
-            test: Features and labels never trained on.
-            auxiliary: Further features and labels never trained on, for fitting attacks.
+            y: Training labels `(n,)`, or a label matrix `(n, labels)`.
+            forget: Ids of the training rows to forget; of people, if rows have people.
+            test: Features and labels never trained on; `Rows` if people are behind them, too.
+            auxiliary: Further rows never trained on, for fitting attacks, in the same form.
             ids: Ids `(n,)` of the training rows; their positions if left out.
+            units: The person behind each training row `(n,)`; each row for itself if left out.
             trainer: The recipe, `(x, y, seed) -> model`.
             name: What to call the data.
 
@@ -269,31 +223,34 @@ class Case:
             CaseError: If an id to forget is not among the training rows, or roles overlap.
         """
         names = np.arange(len(x)) if ids is None else np.asarray(ids)
-        train = Rows(x=x, y=y, ids=names.astype(np.str_))
+        people = None if units is None else np.asarray(units).astype(np.str_)
+        train = Rows(x=x, y=y, ids=names.astype(np.str_), units=people)
+        unseen = _numbered(test, "test")
         wanted = np.asarray(forget).astype(np.str_)
-        missing = np.setdiff1d(wanted, train.ids)
+        missing = np.setdiff1d(wanted, train.groups)
         if len(missing):
             raise CaseError(
                 f"{len(missing)} ids to forget are not among the training rows "
                 f"(first: {', '.join(missing[:3].tolist())})"
             )
-        mask = np.isin(train.ids, wanted)
-        n_classes = int(max(np.max(y), np.max(test[1]))) + 1
+        mask = np.isin(train.groups, wanted)
+        several = train.y.ndim == 2
+        n_classes = train.y.shape[1] if several else int(max(train.y.max(), unseen.y.max())) + 1
         return Case(
             name=name,
             n_classes=n_classes,
             retain=train.take(~mask),
             forget=train.take(mask),
-            test=_numbered(test, "test"),
-            auxiliary=_numbered(auxiliary or (x[:0], y[:0]), "auxiliary"),
+            test=unseen,
+            auxiliary=train.take(np.zeros(0, dtype=np.int64))
+            if auxiliary is None
+            else _numbered(auxiliary, "auxiliary"),
             trainer=trainer,
         )
 
 
-def _content(row: Features) -> bytes:
-    return np.ascontiguousarray(row).tobytes()
-
-
-def _numbered(pair: tuple[Features, Labels], prefix: str) -> Rows:
-    x, y = pair
+def _numbered(given: tuple[Features, Labels] | Rows, prefix: str) -> Rows:
+    if isinstance(given, Rows):
+        return given
+    x, y = given
     return Rows(x=x, y=y, ids=np.array([f"{prefix}-{i}" for i in range(len(x))], dtype=np.str_))

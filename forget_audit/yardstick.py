@@ -142,7 +142,7 @@ def leave_one_out(
     main = influences(null_p, part.p, originals.p.mean(axis=0), n_f, adjust=instance)
     z = null_phi.z(part.phi)
     others = (part.predictions.sum(axis=0) - part.predictions) / (len(part) - 1)
-    js = stats.jensen_shannon(part.predictions, others)
+    js = part.of_units(stats.jensen_shannon(part.predictions, others))
     columns = {"rho_p": main.rho, **_fidelity(part, z)}
     if instance:
         columns |= _log_odds_influence(part, null_phi, originals.phi.mean(axis=0))

@@ -84,7 +84,7 @@ class CertifiedTrainer:
             )
         model = self.base.fresh(0).requires_grad_(requires_grad=False).eval()
         try:
-            name, old = head(model, x)
+            name, old = head(model, x, self.base.architecture.n_classes)
         except ModelError as error:
             raise NotApplicable(f"certified_removal: {error}") from error
         new = CertifiedHead(old.in_features, old.out_features, self.lam, self.sigma, self.loss)

@@ -155,7 +155,7 @@ def head_name(info: MethodInfo, model: nn.Module, case: Case) -> str:
         NotApplicable: If it is not linear.
     """
     try:
-        return head(model, case.forget.x)[0]
+        return head(model, case.forget.x, case.n_classes)[0]
     except ModelError as error:
         raise NotApplicable(f"{info.name} needs a linear output layer: {error}") from error
 

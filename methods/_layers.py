@@ -81,16 +81,26 @@ def last_layers(model: nn.Module, x: Features, k: int) -> list[Layer]:
     return layers if k >= len(depth) else layers[depth[-k] :] if k else []
 
 
-def head(model: nn.Module, x: Features) -> tuple[str, nn.Linear]:
+def head(model: nn.Module, x: Features, outputs: int | None = None) -> tuple[str, nn.Linear]:
     """Return name and module of the output layer, the last layer with weights.
 
+    Args:
+        model: Asked about one row.
+        x: Features of at least one row.
+        outputs: How many outputs it must have; any number if left out.
+
     Raises:
-        ModelError: If it is not linear.
+        ModelError: If it is not linear, or has another number of outputs.
     """
     last = weight_layers(model, x)[-1]
     module = model.get_submodule(last.name)
     if not isinstance(module, nn.Linear):
         raise ModelError(f"expected a linear output layer, found {type(module)} at {last.name!r}")
+    if outputs is not None and module.out_features != outputs:
+        raise ModelError(
+            f"expected one output a class, {outputs} in all, found {module.out_features} at "
+            f"{last.name!r}; choose another method, or leave out model.head"
+        )
     return last.name, module
 
 

@@ -157,7 +157,7 @@ def blindspot(
 
 
 def _features(rows: Rows, model: nn.Module) -> torch.Tensor:
-    return torch.tensor(rows.x, device=device_of(model))
+    return torch.tensor(np.asarray(rows.x), device=device_of(model))
 
 
 def _unlabelled(rows: Rows, index: Index) -> Rows:

@@ -98,7 +98,7 @@ class BoundaryExpanding(Stepping):
                 f"boundary_expanding adds an output to the head: {error}"
             ) from error
         course = Course(model, rng, [self.norms])
-        x = torch.tensor(case.forget.x, device=last.weight.device)
+        x = torch.tensor(np.asarray(case.forget.x), device=last.weight.device)
         shadow = self.shadow(last, rng)
         course.parameters += shadow.parameters()
         optimizer = self.make_optimizer(course)

@@ -103,10 +103,11 @@ class Fisher(Presets):
         refuse_unserved(self.info, case)
         course = Course(model, rng)
         forgotten = outputs(case)
-        x = torch.tensor(case.retain.x, device=device_of(model))
+        x = torch.tensor(np.asarray(case.retain.x), device=device_of(model))
         with evaluating(course.model):
             try:
-                layer, _ = head(course.model, case.retain.x)
+                needed = case.n_classes if self.class_row and forgotten else None
+                layer, _ = head(course.model, case.retain.x, needed)
             except ModelError as error:
                 raise NotApplicable(f"fisher needs a linear output layer: {error}") from error
             kept = [k for k in range(case.n_classes) if k != case.attribute]

@@ -99,7 +99,7 @@ class InitialLabel(Stepping):
         """Return a copy that was taught the answers of an untrained network."""
         refuse_unserved(self.info, case)
         course = Course(model, rng, [self.norms])
-        x = torch.tensor(case.forget.x, device=device_of(model))
+        x = torch.tensor(np.asarray(case.forget.x), device=device_of(model))
         labels = self.answers(self.untrained(model, case, rng), x, case)
         course.rows_touched += len(x)
         optimizer = self.make_optimizer(course)

@@ -142,7 +142,7 @@ class Jit(Stepping):
     def unlearn(self, model: nn.Module, case: Case, rng: np.random.Generator) -> Unlearned:
         """Return a copy that was flattened around the forget rows."""
         refuse_unserved(self.info, case)
-        x = torch.tensor(case.forget.x, device=device_of(model))
+        x = torch.tensor(np.asarray(case.forget.x), device=device_of(model))
         if self.fall is None or not self.epochs:
             return self._flattened(model, x, case, self.lr, rng).finish(
                 f"all {self.epochs} epochs done"

@@ -53,6 +53,7 @@ class Retrain:
         scopes=frozenset({"instance", "class", "subclass", "attribute"}),
         heads=frozenset({"single", "multi"}),
         guarantee="exact",
+        black_box=True,
         cost="one full training on the retained rows; nothing is stored",
         errata=("E14", "E34"),
         summary="Throws the model away and trains a new one without the rows to forget.",

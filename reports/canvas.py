@@ -10,12 +10,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import Figure
 
 from forget_audit.reports.view import Drawing
 
@@ -52,12 +53,35 @@ GEOMETRY = re.compile(r'(?<= )(?:d|x|y|width|height|transform|points)="[^"]*"')
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
+class Plot(Figure):
+    """A figure that notebooks show by themselves, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
+
+
+_kept: ContextVar[list[Plot] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keeping() -> Iterator[list[Plot]]:
+    """Yield a list that fills with the figures that are drawn in the body, on white."""
+    drawn: list[Plot] = []
+    token = _kept.set(drawn)
+    try:
+        yield drawn
+    finally:
+        _kept.reset(token)
+
+
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Drawing]]]:
     """Yield axes to draw on, and a function that ends the drawing and returns it."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter the font lacks, a label too wide: still drawn
-        figure = Canvas(figsize=(width, height), layout="constrained")
+        figure = Plot(figsize=(width, height), layout="constrained")
         board = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
 
@@ -72,7 +96,12 @@ def canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Dra
             )
 
         yield axes, finish
-        figure.clear()
+        drawn = _kept.get()
+        if drawn is None:
+            figure.clear()
+        else:
+            figure.set_facecolor("white")
+            drawn.append(figure)
 
 
 def _lighter(svg: str) -> str:

@@ -15,6 +15,7 @@ STATED = "not stated"
 
 _SCOPES: Mapping[str, str] = {
     "instance": message("{size} records of “{data}” (records kept: {kept})"),
+    "people": message("{size} records of {people} people in “{data}” (records kept: {kept})"),
     "class": message("{size} records of “{data}”: all of class {classes} (records kept: {kept})"),
     "subclass": message(
         "{size} records of “{data}”: all of sub-class {classes} (records kept: {kept})"
@@ -237,6 +238,9 @@ def _scope(evidence: Json, t: Catalogue) -> str:
         "attribute": request.get("attribute"),
         "classes": ", ".join(map(str, request["classes"])),
     }
+    people = counts.get("people", {}).get("forget")
+    if people is not None:
+        return t(_SCOPES["people"], people=t.number(people), **values)
     return t(_SCOPES[request["scope"]], **values)
 
 

@@ -124,4 +124,5 @@ KNOWN = (  # what the tool itself writes into the free texts that page one shows
     message("the audit"),
     message("black-box answers with the training recipe"),
     message("answers and weights with the training recipe"),
+    message("answers that were handed in, those of the retrained models too"),
 )

@@ -163,4 +163,8 @@ def _sample(name: str, evidence: Json) -> str:
         return f"{numbers.count(counts['test'] + counts['others'])} unseen"
     if name in ("test_z", "js_test", "entropy_test"):
         return unseen
+    people = counts.get("people")
+    if people and not small:
+        found = f"{numbers.count(people['forget'])} deleted, {numbers.count(people['test'])} unseen"
+        return f"people: {found}"
     return f"{numbers.people(counts['forget'])} deleted, {unseen}"

@@ -52,8 +52,9 @@ def identity(evidence: Json) -> list[Facts | Text]:
         Fact(label="Kept records", text=numbers.beside(counts["retain"], small=small)),
         Fact(label="Unseen records", text=f"{numbers.count(counts['test'])} to compare with"
              f"{_others(counts)}, {numbers.count(counts['auxiliary'])} to fit attacks on"),
+        *_people(counts),
         Fact(label="Shape", text=f"{' × '.join(map(str, data['shape']))} features, "
-             f"{data['n_classes']} classes"),
+             f"{data['n_classes']} {_kind_of_labels(data)}"),
         Fact(label="Duplicates", text=_duplicates(data)),
     ]  # fmt: skip
     if data["label_noise"]:
@@ -61,6 +62,30 @@ def identity(evidence: Json) -> list[Facts | Text]:
         facts.append(Fact(label="Label noise", text=noise))
     paragraphs = (COMMITMENT, ROUGHLY) if small else (COMMITMENT,)
     return [Facts(items=tuple(facts)), Text(paragraphs=paragraphs)]
+
+
+def _size(model: Json) -> str:
+    if model["parameters"] is None:
+        return "of a library that does not tell the number of parameters"
+    return f"{numbers.count(model['parameters'])} parameters"
+
+
+def _people(counts: Json) -> list[Fact]:
+    """Return how many people are behind the records, where one can have several."""
+    found = counts.get("people")
+    if not found:
+        return []
+    deleted = numbers.people(found["forget"])
+    text = (
+        f"{deleted} deleted, {numbers.count(found['test'])} unseen to compare with; a person is "
+        "the unit of all statistics, by the mean over that person's records"
+    )
+    return [Fact(label="People behind the records", text=text)]
+
+
+def _kind_of_labels(data: Json) -> str:
+    several = data.get("labels") == "several a row"
+    return "yes-or-no labels of each record" if several else "classes"
 
 
 def _others(counts: Json) -> str:
@@ -229,14 +254,13 @@ def reference(evidence: Json) -> list[Text | Facts]:
     facts = [
         Fact(label="Retrained without the records", text=f"{counts['retrained']} models{enough}, "
              "same recipe, one seed each"),
-        Fact(label="Originals, with the records", text=f"{counts['originals']} models trained by "
-             "the auditor"),
+        Fact(label="Originals, with the records", text=f"{counts['originals']} models "
+             f"{_trained_by(evidence)}"),
         Fact(label="Identity controls", text=f"{counts['identity']} further retrained models, used "
              "only to be judged"),
         Fact(label="Shadow models for attacks", text=numbers.count(counts["shadows"])),
         Fact(label="Copies of the audited model", text=numbers.count(counts["copies"])),
-        Fact(label="Architecture", text=f"{model['architecture']}, "
-             f"{numbers.count(model['parameters'])} parameters"),
+        Fact(label="Architecture", text=f"{model['architecture']}, {_size(model)}"),
         Fact(label="Recipe", text=settings(evidence["training"])),
     ]  # fmt: skip
     if main is not None:
@@ -252,6 +276,11 @@ def reference(evidence: Json) -> list[Text | Facts]:
 
 def _maker(model: Json) -> str:
     return model["made_by"] if model["made_by"] == "handed in" else f"made by {model['made_by']}"
+
+
+def _trained_by(evidence: Json) -> str:
+    who = evidence["training"].get("trained_by")
+    return "trained by the auditor" if who is None else f"trained by {who}"
 
 
 def settings(items: Json) -> str:

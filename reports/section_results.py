@@ -144,6 +144,12 @@ def uncertainty(evidence: Json) -> list[Block]:
              f"{counts['copies']} audited"),
         Fact(label="Seeds", text="all derived from one root seed, see “Reproducibility”"),
     ]  # fmt: skip
+    if "people" in counts:
+        text = (
+            "the person: records of one person are not independent, and an interval over records "
+            "would be too narrow"
+        )
+        facts.append(Fact(label="Unit of observation", text=text))
     if "canary" in evidence["battery"]["claim"]:
         text = "shares the level with the coin-toss test: half of it each"
         facts.append(Fact(label="Exact test", text=text))

@@ -9,6 +9,7 @@ from forget_audit.reports import (
     section_data,
     section_governance,
     section_results,
+    section_stress,
     section_verdict,
 )
 from forget_audit.reports.languages import SOURCE, Catalogue, catalogue
@@ -33,6 +34,7 @@ TITLES: Mapping[str, str] = {
     "battery": "Test battery",
     "results": "Results",
     "controls": "Controls",
+    "stress": "Stress test on other records",
     "uncertainty": "Uncertainty and multiplicity",
     "utility": "Utility and side effects",
     "limits": "Limits and disclaimer",
@@ -44,6 +46,7 @@ TITLES: Mapping[str, str] = {
     "glossary": "Glossary",
     "changes": "Change log and supersession",
 }
+UNSTRESSED = "No stress test of the method is part of this report."
 FROM_EVIDENCE: Mapping[str, Callable[[Json], Sequence[Block]]] = {
     "data": section_data.identity,
     "lineage": section_data.lineage,
@@ -52,6 +55,7 @@ FROM_EVIDENCE: Mapping[str, Callable[[Json], Sequence[Block]]] = {
     "battery": section_battery.battery,
     "results": section_results.results,
     "controls": section_results.controls,
+    "stress": lambda evidence: section_stress.stress(evidence) or [Text(paragraphs=(UNSTRESSED,))],
     "uncertainty": section_results.uncertainty,
     "utility": section_results.utility,
     "limits": section_verdict.limits,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from forget_audit import registry
 from forget_audit.contracts import AttackInfo, MethodInfo
+from forget_audit.presets import page
 from forget_audit.profiles import PROFILES, Profile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,7 @@ HOMES: Mapping[str, str] = {
     "methods": "README.md",
     "attacks": "README.md",
     "profile": "docs/verdict.md",
+    **dict.fromkeys(page.TABLES, "docs/papers.md"),
 }
 
 
@@ -56,6 +58,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "methods": methods,
     "attacks": attacks,
     "profile": profile,
+    **page.TABLES,
 }
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import pytest
 
 from forget_audit.contracts import MethodInfo
-from scripts import cards
+from scripts import card_text, cards, method_cards
 from scripts.tables import ROOT
 
 INFO = MethodInfo(
@@ -58,16 +58,16 @@ def test_pages_are_up_to_date_and_there_is_none_too_many() -> None:
 def test_stale_missing_and_left_over_pages_are_found_and_mended(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     cards.stale(tmp_path, write=True)
-    (tmp_path / cards.FOLDER / "gone.md").write_text("left over", encoding="utf-8")
-    (tmp_path / cards.FOLDER / "scrub.md").unlink()
-    (tmp_path / cards.INDEX).write_text("old", encoding="utf-8")
-    wrong = [f"{cards.FOLDER}/gone.md", cards.INDEX, f"{cards.FOLDER}/scrub.md"]
+    (tmp_path / cards.METHODS / "gone.md").write_text("left over", encoding="utf-8")
+    (tmp_path / cards.METHODS / "scrub.md").unlink()
+    (tmp_path / f"{cards.METHODS}.md").write_text("old", encoding="utf-8")
+    wrong = [f"{cards.METHODS}/gone.md", f"{cards.METHODS}.md", f"{cards.METHODS}/scrub.md"]
     assert cards.stale(tmp_path) == cards.stale(tmp_path, write=True) == wrong
     assert cards.stale(tmp_path) == []
 
 
 def test_a_page_shows_card_settings_presets_and_sources() -> None:
-    text = cards.page(Stub, {"E2": "Statement, & proof"})
+    text = method_cards.page(Stub, {"E2": "Statement, & proof"})
     assert "| Reads | forget rows |" in text
     assert "| Needs besides | a log of the training |" in text
     assert "| Requests | single rows, attributes (○ our adaptation) |" in text
@@ -84,7 +84,9 @@ def test_a_page_shows_card_settings_presets_and_sources() -> None:
 
 
 def test_the_index_tells_our_adaptations_from_published_scopes() -> None:
-    row = next(line for line in cards.index([INFO], {"E2": "X"}).splitlines() if "M99" in line)
+    row = next(
+        line for line in method_cards.index([INFO], {"E2": "X"}).splitlines() if "M99" in line
+    )
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[2:5] == ["●", "–", "–"]
     assert cells[6:11] == ["●", "–", "–", "○", "–"]
@@ -93,11 +95,11 @@ def test_the_index_tells_our_adaptations_from_published_scopes() -> None:
 
 def test_unknown_errata_settings_without_meaning_and_odd_types_are_refused() -> None:
     with pytest.raises(ValueError, match=r"found no entry E2 in docs/errata\.md"):
-        cards.page(Stub, {})
+        method_cards.page(Stub, {})
     with pytest.raises(ValueError, match="Stub: the docstring does not say what size means"):
-        cards.settings(Stub, "epochs: Passes.")
+        card_text.settings(Stub, "epochs: Passes.")
     with pytest.raises(ValueError, match="found no words for settings of type"):
-        cards.words(bytes)
+        card_text.words(bytes)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,11 @@ def test_unknown_errata_settings_without_meaning_and_odd_types_are_refused() -> 
     ],
 )
 def test_types_in_words(kind: object, expected: str) -> None:
-    assert cards.words(kind) == expected
+    assert card_text.words(kind) == expected
 
 
 def test_errata_are_numbered_without_a_gap_and_say_what_is_done_here() -> None:
-    text = (ROOT / cards.ERRATA).read_text("utf-8")
+    text = (ROOT / method_cards.ERRATA).read_text("utf-8")
     assert list(cards.headings(text)) == [f"E{k}" for k in range(1, 49)]
     assert len(re.findall(r"^### E", text, re.MULTILINE)) == 48
     for entry in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
@@ -125,7 +127,7 @@ def test_errata_are_numbered_without_a_gap_and_say_what_is_done_here() -> None:
 
 
 def test_errata_are_checked_under_numbers_that_exist() -> None:
-    known = cards.headings((ROOT / cards.ERRATA).read_text("utf-8"))
+    known = cards.headings((ROOT / method_cards.ERRATA).read_text("utf-8"))
     tests = (ROOT / "tests/exact/test_errata.py").read_text("utf-8")
     cited = {f"E{n}" for line in re.findall(r"def test_(\w+)", tests) for n in _numbers(line)}
     assert cited <= set(known)

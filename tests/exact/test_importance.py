@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models import resnet18  # type: ignore[import-untyped]
+from torchvision.models import resnet18
 
 from forget_audit.labels import label_loss, to_forget
 from forget_audit.methods import _importance

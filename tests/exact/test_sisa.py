@@ -10,10 +10,10 @@ from scipy.special import log_softmax
 from scipy.stats import chisquare
 from torch import nn
 
-from forget_audit.architectures import load_weights, safetensors_bytes
 from forget_audit.errors import NotApplicable
 from forget_audit.methods._shards import Ensemble
 from forget_audit.methods.sisa import Sisa
+from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.targets import Target, weights_digest
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Recipe

@@ -114,7 +114,7 @@ class World:
 
     def pool(self) -> Pool:
         chosen = np.concatenate([FORGET, generator(self.seed, "control").permutation(TEST)[:40]])
-        kept, forgotten = deal_candidates(len(chosen), self.shadows, self.seed)
+        kept, forgotten = deal_candidates(numbers(len(chosen)), self.shadows, self.seed)
         return Pool(
             retrained=tuple(self.retrained(f"retrained {k}") for k in range(6)),
             originals=(self.original("other"),),
@@ -163,6 +163,11 @@ def auc_of(attack: Attack, pool: Pool, case: Case, target: Target) -> float:
     return stats.auc(scores.forget, scores.control)
 
 
+def numbers(n: int) -> Rows:
+    ids = np.array([f"row-{i}" for i in range(n)])
+    return Rows(x=np.arange(n, dtype=np.float32)[:, None], y=np.zeros(n, dtype=np.int64), ids=ids)
+
+
 def both(scores: Scores) -> Floats:
     return np.concatenate([scores.forget, scores.control])
 
@@ -172,17 +177,17 @@ def both(scores: Scores) -> Floats:
 
 @pytest.mark.parametrize(("n", "count"), [(180, 12), (7, 6), (3, 3)])
 def test_every_candidate_has_each_role_equally_often(n: int, count: int) -> None:
-    kept, forgotten = (np.stack(masks) for masks in deal_candidates(n, count, seed=3))
+    kept, forgotten = (np.stack(masks) for masks in deal_candidates(numbers(n), count, seed=3))
     assert not (kept & forgotten).any()
     for role in (kept, forgotten, ~kept & ~forgotten):
         assert (role.sum(axis=0) == count // 3).all()
         assert set(role.sum(axis=1).tolist()) <= {n // 3, n // 3 + 1}
-    again = deal_candidates(n, count, seed=3)
+    again = deal_candidates(numbers(n), count, seed=3)
     np.testing.assert_array_equal(again[0], kept)
 
 
 def test_candidates_that_share_a_role_once_are_shuffled_later() -> None:
-    kept, _ = deal_candidates(60, 6, seed=3)
+    kept, _ = deal_candidates(numbers(60), 6, seed=3)
     assert (kept[0] != kept[3]).any()
 
 

@@ -34,9 +34,9 @@ from tests.fixtures.bodies import (
 from tests.fixtures.evidence import complete, evidence, without_figures
 
 ORDER = [
-    "data", "lineage", "method", "reference", "battery", "results", "controls", "uncertainty",
-    "utility", "limits", "verdict-rule", "sign-off", "reproducibility", "retention", "obligations",
-    "glossary", "changes",
+    "data", "lineage", "method", "reference", "battery", "results", "controls", "stress",
+    "uncertainty", "utility", "limits", "verdict-rule", "sign-off", "reproducibility",
+    "retention", "obligations", "glossary", "changes",
 ]  # fmt: skip
 
 
@@ -416,7 +416,7 @@ def test_duties_point_at_sections_that_exist_and_promise_nothing() -> None:
     for item in obligations.OBLIGATIONS:
         assert set(item.places) <= {"page-one", *ORDER}, item.source
         assert item.places
-    assert "12\N{NO-BREAK SPACE}Reviewer sign-off" in " ".join(said(table))
+    assert "13\N{NO-BREAK SPACE}Reviewer sign-off" in " ".join(said(table))
     text = text_of(section.blocks)
     assert not re.search(r"compl(y|ies|iant|iance)|guarantee|ensures|satisf|fulfil|proves", text)
     assert text.endswith("It is not legal advice.")

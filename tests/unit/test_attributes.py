@@ -13,12 +13,12 @@ from forget_audit.audit import carry_out
 from forget_audit.calibration import answers_of
 from forget_audit.commission import Commission, from_plan
 from forget_audit.data import Request, prepare
-from forget_audit.datasets import load
 from forget_audit.errors import CaseError, NotApplicable
 from forget_audit.labels import label_loss, to_forget
 from forget_audit.plan import check_plan
 from forget_audit.policy import weigh
 from forget_audit.references import Counts, References, prepare_references
+from forget_audit.sources.loading import load
 from forget_audit.targets import Target
 from forget_audit.types import UNKNOWN, Case, Rows
 from forget_audit.weighing import Models

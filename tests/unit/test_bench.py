@@ -16,7 +16,7 @@ import pytest
 from scipy import stats as distributions
 from torch import nn
 
-from forget_audit import datasets, registry, stats, whitebox, yardstick
+from forget_audit import registry, stats, whitebox, yardstick
 from forget_audit.bench import Extent, bench
 from forget_audit.bench_columns import METRICS
 from forget_audit.bench_entries import CONTROLS, Entry, entries
@@ -41,6 +41,7 @@ from forget_audit.methods.finetune import Finetune
 from forget_audit.originals import needs_its_own, original_for
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.pools import Pool
+from forget_audit.sources import loading as datasets
 from forget_audit.targets import Target, weights_digest
 from forget_audit.training import Recipe
 from forget_audit.types import Case, Features, Json, Labels, Scope, Trainer

@@ -13,11 +13,11 @@ from scipy import special
 from scipy import stats as distributions
 
 from forget_audit import attempts, cli, commission, controls, power, scoretable, weighing
-from forget_audit.architectures import safetensors_bytes
 from forget_audit.commission import Commission, from_plan
 from forget_audit.errors import ForgetAuditError, PlanError, VerificationError
 from forget_audit.findings import Gate
 from forget_audit.gates import canary_gate
+from forget_audit.model_files import safetensors_bytes
 from forget_audit.outputs import Outputs
 from forget_audit.plan import check_plan
 from forget_audit.policy import decide, weigh

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forget_audit import datasets
 from forget_audit.data import Request, prepare, read_ids
 from forget_audit.errors import CaseError
+from forget_audit.sources import loading as datasets
 from forget_audit.types import Case, Rows
 
 

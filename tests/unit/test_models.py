@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from forget_audit.architectures import Architecture, load_weights, safetensors_bytes
+from forget_audit.architectures import Architecture
 from forget_audit.errors import AccessError, ModelError
+from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
 from forget_audit.types import Rows

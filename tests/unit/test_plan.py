@@ -1,6 +1,7 @@
 """Plans: what is accepted, and that every problem is reported with its place."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ from forget_audit.errors import PlanError
 from forget_audit.methods.scrub import Scrub
 from forget_audit.plan import check_plan, read_plan
 from forget_audit.sections import SECTIONS
+from forget_audit.starter import write_starter
 
 GOOD: dict[str, Any] = {
     "request": {"reference": "REQ-1", "random": 100},
     "data": {"source": "digits", "label_noise": 0.15},
     "method": {"name": "finetune", "options": {"epochs": 1}},
 }
+
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 
 def problems(tables: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
@@ -32,7 +37,7 @@ def changed(**sections: Any) -> dict[str, Any]:
 def test_a_good_plan_resolves_every_default() -> None:
     plan = check_plan(GOOD, Path())
     resolved = plan.as_json()
-    assert set(resolved) == set(SECTIONS)
+    assert set(resolved) == set(SECTIONS) - {"predictions", "preset"}
     assert resolved["references"]["retrained"] == 39
     assert resolved["training"]["epochs"] == 150
     case = plan.case(plan.dataset())
@@ -42,10 +47,11 @@ def test_a_good_plan_resolves_every_default() -> None:
     assert unlearner.info.name == "finetune"
 
 
-def test_the_starter_plan_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(__file__).parents[2] / "forget_audit" / "starter"
-    monkeypatch.syspath_prepend(str(folder))
-    plan = read_plan(folder / "plan.toml")
+def test_the_starter_plan_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_starter(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_model", raising=False)
+    plan = read_plan(tmp_path / "plan.toml")
     assert plan.dataset().n_classes == 2
 
 
@@ -143,6 +149,29 @@ def test_overlapping_ids_are_refused(tmp_path: Path) -> None:
     assert "2 ids to forget overlap" in problems(tables, tmp_path)["request"]
     (tmp_path / "ids.csv").write_text("3\n3\n", encoding="utf-8")
     assert "lists '3' twice" in problems(tables, tmp_path)["request.forget"]
+
+
+def test_names_that_a_signed_statement_cannot_hold_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "our model.safetensors").write_bytes(b"")
+    with pytest.raises(PlanError, match=r"rename 'our model\.safetensors'"):
+        check_plan(changed(model={"unlearned": "our model.safetensors"}), tmp_path)
+
+
+def test_a_stress_result_must_be_one(tmp_path: Path) -> None:
+    tables = changed(report={"stress": "stress.json"})
+    path = tmp_path / "stress.json"
+    assert "No such file" in problems(tables, tmp_path)["report.stress"]
+    wrong = (
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "expected a result of `forget-audit stress`"),
+        ('{"schema": "forget-audit/stress/1"}', "is a required property"),
+    )
+    for text, message in wrong:
+        path.write_text(text, encoding="utf-8")
+        assert message in problems(tables, tmp_path)["report.stress"]
+    path.write_bytes((RESULTS / "stress.json").read_bytes())
+    assert check_plan(tables, tmp_path).report.stress == "stress.json"
 
 
 def test_a_hostile_model_file_is_a_problem_of_the_plan(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from forget_audit import datasets
 from forget_audit.architectures import Architecture
 from forget_audit.data import Request, prepare
 from forget_audit.errors import ModelError
 from forget_audit.references import Counts, Workshop, fingerprint, prepare_references
+from forget_audit.sources import loading as datasets
 from forget_audit.targets import weights_digest
 from forget_audit.trainers import RecipeTrainer
 from forget_audit.training import Recipe

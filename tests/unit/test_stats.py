@@ -12,6 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import logit, ndtr
 from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score, roc_curve
+from statsmodels.stats.multitest import multipletests
 
 from forget_audit import exact_tests, stats, yardstick
 from forget_audit.outputs import Derived, Outputs
@@ -452,3 +453,12 @@ def test_bootstrap_of_balanced_accuracy_covers_and_stays_sober() -> None:
     assert covered >= binom.ppf(1e-3, repetitions, 0.93)
     flat = np.ones(5)
     assert stats.balanced_accuracy_interval(flat, -flat, 0.0, np.random.default_rng(0)) == (0, 1)
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 9, 13):
+        p = rng.random(size) ** 2
+        p[-1] = p[0]
+        expected = multipletests(p, method="holm")[1]
+        np.testing.assert_allclose(exact_tests.holm(p.tolist()), expected, rtol=1e-15)

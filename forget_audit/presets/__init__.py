@@ -1,0 +1,1 @@
+"""The experiments of papers as plans, and the table that repeats them."""

@@ -1,0 +1,1 @@
+"""Data sets, one kind of source a file."""

@@ -1,0 +1,166 @@
+"""Tables of the user's own: npz, csv and parquet, one row a record."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forget_audit.datasets import Dataset
+from forget_audit.errors import CaseError, MissingDependency
+from forget_audit.sources.checks import Table, make_dataset
+from forget_audit.sources.files import LARGEST, reading
+from forget_audit.sources.npz import read_npz
+from forget_audit.sources.options import ColumnOptions, TableOptions, read_options
+
+LABEL = "label:"
+
+
+def npz(path: Path, options: Mapping[str, object]) -> Dataset:
+    """Arrays of a numpy archive: x and y, perhaps ids, unit, split, subclass.
+
+    `x` is `(n, ...)`; `y` holds classes, or is a matrix of 0 and 1 whose columns the array
+    `labels` names. `columns` names the features, `classes` the classes.
+    """
+    checked = read_options(TableOptions, "npz", options)
+    source, arrays = f"npz:{path.name}", read_npz(path)
+    for name in ("x", "y"):
+        if name not in arrays:
+            found = ", ".join(arrays) or "none"
+            raise CaseError(f"{source} holds no array {name!r}; found {found}")
+
+    def either(*names: str) -> npt.NDArray[Any] | None:
+        return next((arrays[name] for name in names if name in arrays), None)
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(map(str, arrays[name].ravel().tolist())) if name in arrays else ()
+
+    table = Table(
+        x=arrays["x"],
+        y=arrays["y"],
+        columns=texts("columns"),
+        labels=texts("labels"),
+        classes=texts("classes"),
+        ids=either("ids", "id"),
+        split=either("split"),
+        units=either("unit", "units"),
+        subclasses=either("subclass", "subclasses"),
+    )
+    return make_dataset(source, table, checked)
+
+
+def read_csv(path: Path, delimiter: str = ",") -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a csv file, all of them text.
+
+    Raises:
+        CaseError: If it is no table, or a column occurs twice.
+    """
+    with (
+        reading(path.name, "a table of numbers", csv.Error),
+        path.open(newline="", encoding="utf-8-sig") as file,
+    ):
+        header, *rows = [*csv.reader(file, delimiter=delimiter, strict=True)] or [[]]
+    rows = [row for row in rows if row]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise CaseError(f"{path.name} has two columns called {twice[0]!r}")
+    long = next((i for i, row in enumerate(rows) if len(row) > len(header)), None)
+    if long is not None:
+        raise CaseError(f"{path.name}: row {long + 1} has more cells than there are columns")
+    filled = [row + [""] * (len(header) - len(row)) for row in rows]
+    return {name: np.array([row[i] for row in filled]) for i, name in enumerate(header)}
+
+
+def from_csv(path: Path, options: Mapping[str, object]) -> Dataset:
+    """A CSV file: a column label, perhaps id, unit, split, subclass, and numbers in all others.
+
+    Labels are whole numbers from 0, or names, which are numbered in order. Columns called
+    `label:NAME` with 0 and 1 make a label matrix instead.
+    """
+    checked = read_options(ColumnOptions, "csv", options)
+    return from_columns(f"csv:{path.name}", path.name, read_csv(path), checked)
+
+
+def parquet(path: Path, options: Mapping[str, object]) -> Dataset:
+    """A Parquet file, with columns as in a CSV file."""
+    checked = read_options(ColumnOptions, "parquet", options)
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet as pq
+    except ImportError as error:
+        raise MissingDependency(
+            'reading Parquet needs pyarrow: pip install "forget-audit[parquet]"'
+        ) from error
+    with reading(path.name, "Parquet", pa.ArrowException, TypeError):
+        file = pq.ParquetFile(path)
+        nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
+        if nested:
+            raise ValueError(f"column {nested[0]!r} holds lists or records, expected one value")
+        if file.metadata.num_rows * file.metadata.num_columns * 8 > LARGEST:
+            raise ValueError(f"it promises {file.metadata.num_rows:,} rows")
+        content = file.read()
+        columns = {
+            name: _values(name, column)
+            for name, column in zip(content.column_names, content.columns, strict=True)
+        }
+    return from_columns(f"parquet:{path.name}", path.name, columns, checked)
+
+
+def _values(name: str, column: Any) -> npt.NDArray[Any]:
+    if column.null_count:
+        raise ValueError(f"column {name!r} has {column.null_count} empty cells")
+    if hasattr(column.type, "value_type"):
+        column = column.cast(column.type.value_type)
+    values: npt.NDArray[Any] = column.to_numpy()
+    return values.astype(np.str_) if values.dtype == object else values
+
+
+def from_columns(
+    source: str, file: str, columns: Mapping[str, npt.NDArray[Any]], options: ColumnOptions
+) -> Dataset:
+    """Give the columns of a table their roles.
+
+    Raises:
+        CaseError: If there is no label, or a feature is no number.
+    """
+    rest = dict(columns)
+    several = [name for name in rest if name.startswith(LABEL)]
+    label = rest.pop(options.label, None)
+    if (label is None) == (not several) or not len(next(iter(rest.values()), ())):
+        raise CaseError(
+            f"{file} needs a column {options.label!r}, or columns such as {LABEL + 'NAME'!r}, and "
+            f"rows; found {', '.join(columns) or 'no columns'}"
+        )
+    with reading(file, "a table of numbers", TypeError):
+        y = label if label is not None else np.stack([number(rest.pop(n)) for n in several], axis=1)
+        taken = {name: rest.pop(name, None) for name in (options.id, options.unit, "split")}
+        subclasses = rest.pop("subclass", None)
+        if not rest:
+            raise ValueError("no column is left for features")
+        x = np.stack([number(values, name) for name, values in rest.items()], axis=1)
+    table = Table(
+        x=x,
+        y=y,
+        columns=tuple(rest),
+        labels=tuple(name.removeprefix(LABEL) for name in several),
+        ids=taken[options.id],
+        units=taken[options.unit],
+        split=taken["split"],
+        subclasses=subclasses,
+    )
+    return make_dataset(source, table, options)
+
+
+def number(values: npt.NDArray[Any], name: str = "") -> npt.NDArray[np.float64]:
+    """Return a column as numbers.
+
+    Raises:
+        ValueError: If a value is none.
+    """
+    try:
+        return values.astype(np.float64)
+    except ValueError as error:
+        where = f"column {name!r}: " if name else ""
+        raise ValueError(f"{where}{error}") from error

@@ -1,0 +1,1 @@
+"""Stress tests: one method on forget sets that are hard to serve."""
