@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from forget_audit.answering import AnswersOnly
-from forget_audit.errors import ModelError
+from forget_audit.errors import ForgetAuditError, ModelError
 from forget_audit.named_objects import import_object
 from forget_audit.registry import unknown
 from forget_audit.zoo import foreign_names
@@ -82,10 +82,12 @@ class Architecture:
             raise ModelError(
                 f"{self.name} does not accept {dict(self.options)}: {error}"
             ) from error
-        except (ValueError, RuntimeError, IndexError, ArithmeticError, AssertionError) as error:
+        except ForgetAuditError:
+            raise
+        except Exception as error:
             raise ModelError(
                 f"{self.name} cannot be built for rows of shape {self.shape} with "
-                f"{dict(self.options)}: {error}"
+                f"{dict(self.options)}: {type(error).__name__}: {error}"
             ) from error
         if not isinstance(model, nn.Module):
             raise ModelError(f"{self.name} must return a torch.nn.Module, found {type(model)}")

@@ -11,7 +11,11 @@ from zipfile import ZipFile
 ROOT = Path(__file__).resolve().parent.parent
 MUST = (
     "forget_audit/py.typed",
-    "forget_audit/starter/plan.toml",
+    "forget_audit/starter/plan.toml.j2",
+    "forget_audit/starter/known_network.py",
+    "forget_audit/starter/write_predictions.py",
+    "forget_audit/presets/lpu-mnist-mlp.toml",
+    "forget_audit/reports/schemas/stress-1.json",
     "forget_audit/starter/my_model.py",
     "forget_audit/attacks/lira.py",
     "forget_audit/experiments/__init__.py",

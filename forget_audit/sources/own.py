@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.datasets import Dataset, distinct, role_sizes, shares
-from forget_audit.errors import CaseError, ModelError
+from forget_audit.errors import CaseError, ForgetAuditError, ModelError
 from forget_audit.named_objects import import_object
 from forget_audit.sources.checks import Table, make_dataset, read_labels, read_split
 from forget_audit.sources.options import TableOptions
@@ -63,7 +63,12 @@ def from_function(source: str, options: Mapping[str, object]) -> Dataset:
         inspect.signature(function).bind(**options)
     except TypeError as error:
         raise CaseError(f"{source} does not accept the options {dict(options)}: {error}") from error
-    made = function(**options)
+    try:
+        made = function(**options)
+    except ForgetAuditError:
+        raise
+    except Exception as error:
+        raise CaseError(f"{source} failed: {type(error).__name__}: {error}") from error
     if isinstance(made, Dataset):
         return made
     if isinstance(made, tuple) and len(made) == 2:

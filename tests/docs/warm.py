@@ -35,6 +35,7 @@ with socket.socket(socket.AF_UNIX) as line:
     line.sendall(words)
     sys.exit(int(line.recv(16) or b"70"))
 """
+LATE = ("sklearn.datasets", "torch._dynamo")  # imported by what audits call, and slowly
 LENGTH = struct.Struct(">Q")
 
 
@@ -108,6 +109,9 @@ def prepare() -> None:
         if not module.name.endswith("__main__"):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     words = {"prompt": "correct horse battery staple", "confirm": True}
     for name, answer in words.items():
         setattr(typer, name, lambda *_, answer=answer, **__: answer)
@@ -145,7 +149,7 @@ def program(kind: str, words: list[str]) -> None:
         sys.argv = [kind, *words]
         if "FEWER" in os.environ and words[:1] == ["certify"]:
             fewer(Path(words[1]), os.environ["FEWER"])
-        if "isatty" not in vars(sys.stdin):
+        if words[:2] == ["keys", "new"]:  # asks for a passphrase; all others are not at a terminal
             sys.stdin.isatty = lambda: True  # type: ignore[method-assign]
         cli.main()
     elif words[0] == "-m":

@@ -126,7 +126,6 @@ def test_a_case_that_is_no_request_for_a_label_is_refused(
     ("request_", "message"),
     [
         (Request(attribute="blue"), "has no label 'blue'; it has even, at least five"),
-        (Request(random=10), "bear several labels"),
         (Request(classes=(1,)), "bear several labels"),
         (Request(attribute="even", random=3), "names either"),
     ],
