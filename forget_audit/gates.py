@@ -12,7 +12,7 @@ from forget_audit.profiles import Profile
 from forget_audit.types import SMALL_REQUEST, Labels, Scope
 from forget_audit.weighing import Family, Models
 
-NO_SPREAD = 1e-6  # retrained models that differ by rounding alone are one model
+NO_SPREAD = 1e-12  # retrained models that differ by rounding alone are one model
 
 
 def gate_all(models: Models, known: Control, profile: Profile, scope: Scope) -> tuple[Gate, ...]:

@@ -59,7 +59,7 @@ def planned(commission: Commission) -> list[Outlook]:
     At 100 forget rows the spread was between .02 and .05 and about a fifth of the rows carried
     the evidence (see the page on calibration); both are scaled to the size of the request.
     """
-    n_f = len(commission.case.forget)
+    n_f = commission.case.forget.numbered()[0]
     if commission.case.scope != "instance":
         return []
     return [
@@ -108,20 +108,22 @@ def as_json(commission: Commission, outlooks: list[Outlook]) -> Json:
 def obstacles(commission: Commission) -> list[str]:
     """Say what alone keeps this request from a PASS, whatever the models are like."""
     case, profile, counts = commission.case, commission.profile, commission.counts
+    n_f, n_t = case.forget.numbered()[0], case.test.numbered()[0]
+    kind = "rows" if case.forget.units is None else "people"
     grouped = case.scope != "instance"
-    floor = profile.test_class if grouped else max(len(case.forget), profile.test)
+    floor = profile.test_class if grouped else max(n_f, profile.test)
     needed = profile.exact_references(canary=commission.canary)
     found = []
-    if len(case.forget) < profile.forget:
-        found.append(f"{len(case.forget)} forget rows; at least {profile.forget} are needed")
-    if not grouped and CARRYING * len(case.forget) < profile.n_eff <= len(case.forget):
+    if n_f < profile.forget:
+        found.append(f"{n_f} forget {kind}; at least {profile.forget} are needed")
+    if not grouped and CARRYING * n_f < profile.n_eff <= n_f:
         typical = math.ceil(profile.n_eff / CARRYING)
         found.append(
-            f"of {len(case.forget)} forget rows typically {CARRYING * len(case.forget):.0f} carry "
-            f"the evidence; {profile.n_eff:g} are needed, which took about {typical} rows"
+            f"of {n_f} forget {kind} typically {CARRYING * n_f:.0f} carry "
+            f"the evidence; {profile.n_eff:g} are needed, which took about {typical} {kind}"
         )
-    if len(case.test) < floor:
-        found.append(f"{len(case.test)} control rows; at least {floor} are needed")
+    if n_t < floor:
+        found.append(f"{n_t} control {kind}; at least {floor} are needed")
     if counts.retrained < needed:
         found.append(f"{counts.retrained} retrained models; the exact test needs {needed}")
     if grouped and commission.access != "weights":

@@ -25,6 +25,7 @@ ANSWERS: Mapping[str, frozenset[int]] = {
     "certify": frozenset({1, 3}),
     "verify": frozenset({3, 4}),
     "gate": frozenset({1}),
+    "doctor": frozenset({1}),
 }
 # Notes every command that ends with another code than 0, unless the block itself looks at it.
 NOTE = "trap 'echo \"$? $BASH_COMMAND\" >&9' ERR\n"
@@ -169,7 +170,7 @@ def commands(text: str) -> list[list[str]]:
     found = []
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
         plain = re.sub(r'"([^"]*)"', lambda quoted: quoted[1].replace(" ", "_"), line)
-        words = re.split(r"\s*(?:>|\|\||#)\s*", plain)[0].split()
+        words = re.split(r"\s*(?:[>|#]|&&).*", plain)[0].split()
         while words and re.fullmatch(r"[A-Z_]+=\S+", words[0]):
             words = words[1:]
         if words and words[0] in ("forget-audit", "make"):

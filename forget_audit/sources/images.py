@@ -1,6 +1,7 @@
 """Pictures as rows `(channels, height, width)`, float32: of bytes in memory, or of files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,12 +160,26 @@ def open_picture(folder: Path, name: str, *, grey: bool) -> Any:
         Image.DecompressionBombWarning,
     )  # fmt: skip
     with (
+        _whole_pictures(),
         reading(name, "a picture", *errors),
         Image.open(folder / name, formats=FORMATS) as picture,
     ):
         if picture.width * picture.height > MOST_PIXELS:
             raise CaseError(f"{name} has {picture.size} pixels, more than {MOST_PIXELS:,}")
         return picture.convert("L" if grey else "RGB")
+
+
+@contextmanager
+def _whole_pictures() -> Iterator[None]:
+    """Refuse pictures that are cut off, also when another library has asked to accept them."""
+    from PIL import ImageFile
+
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _resized(picture: Bytes, side: int) -> Bytes:

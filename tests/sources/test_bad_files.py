@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.lib import format as npy
+from PIL import ImageFile
 from scipy.io import savemat
 
 from forget_audit.errors import CaseError
@@ -449,3 +450,15 @@ def test_promises_of_matlab_files_are_limited(
 def test_arrays_are_checked(arrays: Mapping[str, Any], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     reading("npz", tmp_path / "x.npz", message)
+
+
+def test_a_picture_that_is_cut_off_is_refused_whatever_other_libraries_want(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
+    maker, reader, damage, message = CASES["picture truncated"]
+    folder = tmp_path / "copy"
+    shutil.copytree(whole(maker), folder)
+    damage(folder)
+    reading(reader, folder, message)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
