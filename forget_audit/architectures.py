@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from forget_audit.answering import AnswersOnly
 from forget_audit.errors import ForgetAuditError, ModelError
 from forget_audit.named_objects import import_object
 from forget_audit.registry import unknown
+from forget_audit.types import Features
 from forget_audit.zoo import foreign_names
 from forget_audit.zoo.convolutions import alexnet, allcnn, cnn, lenet, vgg11, vgg16, vgg19
 from forget_audit.zoo.heads import OneOutput
@@ -92,6 +94,36 @@ class Architecture:
         if not isinstance(model, nn.Module):
             raise ModelError(f"{self.name} must return a torch.nn.Module, found {type(model)}")
         return model if self.head == "classes" else self._two_answers(model)
+
+    def answer(self, x: Features) -> None:
+        """Build a model and let it answer rows, so that no training starts in vain.
+
+        Models that only answer are not asked, for they know nothing before training.
+
+        Args:
+            x: Some rows of the data `(n, ...)`; one batch.
+
+        Raises:
+            ModelError: If it cannot be built, fails on the rows, or answers in another shape.
+        """
+        model = self.build()
+        if isinstance(model, AnswersOnly):
+            return
+        try:
+            with torch.no_grad():
+                found = model.eval()(torch.tensor(np.asarray(x)))
+        except ForgetAuditError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{self.name} fails on rows of shape {self.shape}: {type(error).__name__}: {error}"
+            ) from error
+        shape = tuple(getattr(found, "shape", ()))
+        if shape != (len(x), self.n_classes):
+            raise ModelError(
+                f"{self.name}: expected logits of shape {(len(x), self.n_classes)} for {len(x)} "
+                f"rows, found {shape or type(found).__name__}"
+            )
 
     def _two_answers(self, model: nn.Module) -> nn.Module:
         if isinstance(model, AnswersOnly):

@@ -3,15 +3,12 @@
 All problems are reported together, each with its place in the file.
 """
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from forget_audit import predictions, registry
 from forget_audit.answering import SelfTrained
@@ -30,7 +27,6 @@ from forget_audit.plan_checks import (
 from forget_audit.predictions import Predictions, PredictionsError
 from forget_audit.sections import (
     OPTIONAL,
-    REQUIRED,
     SECTIONS,
     BatterySection,
     DataSection,
@@ -41,9 +37,9 @@ from forget_audit.sections import (
     ReferencesSection,
     ReportSection,
     RequestSection,
-    Section,
     TrainingSection,
     left_to_function,
+    read_section,
 )
 from forget_audit.sources.loading import load
 from forget_audit.trainers import FunctionTrainer, RecipeTrainer, SelfTrainer
@@ -227,10 +223,11 @@ def check_plan(tables: Mapping[str, Any], folder: Path) -> Plan:
         tables, refused = only_answers(tables)
         problems += refused
     sections: dict[str, Any] = {}
-    for name, kind in SECTIONS.items():
+    for name in SECTIONS:
         sections[name] = None
         if name in tables or name not in OPTIONAL:
-            sections[name] = _section(name, kind, tables.get(name), problems)
+            sections[name], wrong = read_section(name, tables.get(name))
+            problems += wrong
     problems += section_problems(sections, folder)
     usable = all(sections[name] is not None for name in SECTIONS if name not in OPTIONAL)
     if usable:
@@ -243,46 +240,32 @@ def check_plan(tables: Mapping[str, Any], folder: Path) -> Plan:
     raise PlanError(problems)
 
 
-def _section(
-    name: str, kind: type[Section], table: object, problems: list[Problem]
-) -> Section | None:
-    if table is None and name in REQUIRED:
-        problems.append(Problem(name, f"the section [{name}] is missing"))
-        return None
-    try:
-        return kind.model_validate({} if table is None else table)
-    except ValidationError as error:
-        for item in error.errors():
-            place = ".".join([name, *(str(part) for part in item["loc"])])
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(str(item["loc"][-1]), kind.model_fields, n=1)
-                message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-            elif item["type"] != "missing":
-                message += f", found {item['input']!r}"
-            problems.append(Problem(place, message))
-        return None
-
-
 def _rows(plan: Plan) -> list[Problem]:
     """Check that the request fits the rows and the architecture builds on them."""
     try:
         dataset = plan.dataset()
     except CaseError as error:
         return [Problem("data.source", str(error))]
-    problems = attempt("request", lambda: plan.case(dataset))
     architecture = plan.architecture(dataset)
-    broken = attempt("model.options", architecture.build)
+    own = left_to_function(plan.model, plan.training)
+    broken = [] if own else _network(architecture, dataset)
+    told = {problem.message for problem in broken}
+    problems = [p for p in attempt("request", lambda: plan.case(dataset)) if p.message not in told]
     if plan.model.head == "binary" and dataset.rows.y.ndim == 2:
         message = f"rows bear {dataset.n_classes} labels; binary is for two classes, leave it out"
         problems.append(Problem("model.head", message))
-    if not broken and not left_to_function(plan.model, plan.training):
+    if not broken and not own:
         for key in ("original", "unlearned"):
             name = getattr(plan.model, key)
             if name and plan.path(name).exists():
                 load = partial(load_weights, architecture.build(), plan.path(name))
                 broken += attempt(f"model.{key}", load)
     return problems + broken
+
+
+def _network(architecture: Architecture, dataset: Dataset) -> list[Problem]:
+    built = attempt("model.options", architecture.build)
+    return built or attempt("model.architecture", lambda: architecture.answer(dataset.rows.x[:2]))
 
 
 def _answers(plan: Plan) -> list[Problem]:

@@ -13,7 +13,7 @@ from forget_audit.architectures import find_builder
 from forget_audit.data import read_ids
 from forget_audit.errors import ForgetAuditError, Problem
 from forget_audit.model_identity import model_digest
-from forget_audit.named_objects import import_object
+from forget_audit.own_functions import find_function
 from forget_audit.profiles import PROFILES
 from forget_audit.stress_file import read_stress
 
@@ -58,7 +58,7 @@ def section_problems(sections: Mapping[str, Any], folder: Path) -> list[Problem]
         problems += method_problems(method)
     if sections["training"] is not None and sections["training"].function:
         function = sections["training"].function
-        problems += attempt("training.function", lambda: import_object(function))
+        problems += attempt("training.function", lambda: find_function(function))
     if sections["battery"] is not None:
         made = answered is None and method is not None and not (model and model.unlearned)
         problems += battery_problems(sections["battery"], made=made)

@@ -102,10 +102,14 @@ def check(proof: Proof, record: str, source: Path) -> tuple[bool, str]:
         source: Folder of the audit, or its `audit.dsse.json`.
 
     Raises:
-        VerificationError: If the statement of the audit is not intact.
+        VerificationError: If the statement of the audit is missing or not intact.
     """
     path = source / AUDIT if source.is_dir() else source
-    opened = open_self_signed(reading.read(path))
+    try:
+        content = reading.read(path)
+    except OSError as error:
+        raise VerificationError(f"{path}: the statement of the audit cannot be read") from error
+    opened = open_self_signed(content)
     predicate = opened.statement["predicate"]
     if opened.kind != AUDIT_TYPE:
         raise VerificationError(f"{path}: expected the statement of an audit")

@@ -1,12 +1,22 @@
 """The sections of a plan, with every key, its type and its default."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
+from forget_audit.errors import Problem
 from forget_audit.training import Recipe
 from forget_audit.types import Access, Scope
 
@@ -215,3 +225,29 @@ def left_to_function(model: ModelSection, training: TrainingSection) -> bool:
     """Say whether nothing but the training function tells what is built."""
     said = model.model_fields_set & {"architecture", "options"}
     return training.function is not None and not said
+
+
+def read_section(name: str, table: object) -> tuple[Section | None, list[Problem]]:
+    """Return a section of a plan, or nothing and its problems with their places.
+
+    Args:
+        name: Of the section.
+        table: As read from TOML; nothing if it is left out.
+    """
+    if table is None and name in REQUIRED:
+        return None, [Problem(name, f"the section [{name}] is missing")]
+    kind = SECTIONS[name]
+    try:
+        return kind.model_validate({} if table is None else table), []
+    except ValidationError as error:
+        return None, [_problem(name, kind, item) for item in error.errors()]
+
+
+def _problem(name: str, kind: type[Section], item: ErrorDetails) -> Problem:
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), kind.model_fields, n=1)
+        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    elif item["type"] != "missing":
+        message += f", found {item['input']!r}"
+    return Problem(".".join([name, *(str(part) for part in item["loc"])]), message)

@@ -75,12 +75,14 @@ def watching_maps(model: nn.Module) -> Iterator[Callable[[], list[torch.Tensor]]
     """Yield a function that returns the attention maps of the last forward pass.
 
     One `(n, places)` for each convolution: the mean over channels of the squared activations,
-    of length one for each input.
+    of length one for each input. What follows a convolution gets a copy of its answer, so that
+    nobody changes the one looked at in place.
     """
     seen: dict[nn.Module, torch.Tensor] = {}
 
-    def look(module: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def look(module: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         seen[module] = functional.normalize(output.square().mean(1).flatten(1))
+        return output.clone()
 
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     handles = [layer.register_forward_hook(look) for layer in layers]

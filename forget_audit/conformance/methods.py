@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a class": ("class_case", "mlp", {"hidden": [32]}),
     "a sub-class": ("subclass_case", "mlp", {"hidden": [32]}),
     "batch norm": ("instance_case", "mlp", {"hidden": [32], "norm": True}),
-    "convolutions": ("class_case", "cnn", {"channels": [4, 8]}),
+    "convolutions, activations in place": ("class_case", "vgg11", {"width": 1 / 32}),
     "a transformer": ("class_case", "vit", {"patch": 4, "width": 16, "depth": 1}),
     "labels": ("labels_case", "mlp", {"hidden": [32]}),
     "an attribute": ("attribute_case", "mlp", {"hidden": [32], "norm": True}),

@@ -12,6 +12,7 @@ References:
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ from forget_audit.zoo.images import (
     round_up_pools,
     shaped,
 )
+from forget_audit.zoo.widths import scaled
 
 LENET_SIDE = 32
 
@@ -96,12 +98,17 @@ def allcnn(
 
 
 def alexnet(
-    shape: tuple[int, ...], n_classes: int, stem: Stem = "auto", dropout: float = 0.5
+    shape: tuple[int, ...],
+    n_classes: int,
+    stem: Stem = "auto",
+    dropout: float = 0.5,
+    width: float = 1.0,
 ) -> nn.Module:
     """AlexNet (Krizhevsky, 2014): five convolutions, three linear layers; torchvision's.
 
     For small images the first convolution is 3x3 with stride 1, poolings round up, and the linear
-    layers read what is left of the image, 4x4 of 32x32.
+    layers read what is left of the image, 4x4 of 32x32. `width` multiplies the channels of all
+    layers.
     """
     from torchvision.models import AlexNet
 
@@ -114,27 +121,37 @@ def alexnet(
             f"{'cifar' if small else 'imagenet'}, found {sides}"
         )
     if small:
-        return shaped(shape, _small_alexnet(depth, sides, n_classes, dropout))
-    model = AlexNet(num_classes=n_classes, dropout=dropout)
-    if depth != 3:
-        model.features[0] = first_convolution(model.features[0], depth)
-    return shaped(shape, model)
+        return shaped(shape, _small_alexnet(depth, sides, n_classes, dropout, width))
+
+    def make() -> nn.Module:
+        model = AlexNet(num_classes=n_classes, dropout=dropout)
+        if depth != 3:
+            model.features[0] = first_convolution(model.features[0], depth)
+        made: nn.Module = model
+        return made
+
+    return shaped(shape, scaled(make, width, he=False))
 
 
-def _small_alexnet(depth: int, sides: list[int], n_classes: int, dropout: float) -> nn.Module:
+def _small_alexnet(
+    depth: int, sides: list[int], n_classes: int, dropout: float, width: float
+) -> nn.Module:
     from torchvision.models import AlexNet
 
-    with torch.device("meta"):  # most weights are those of the layer that is replaced
-        model = AlexNet(num_classes=n_classes, dropout=dropout)
-        model.features[0] = nn.Conv2d(depth, 64, 3, padding=1)
-        model.avgpool = nn.Identity()
-        model.classifier[1] = nn.Linear(256 * (sides[0] // 8) * (sides[1] // 8), 4096)
-    round_up_pools(model.features)
-    made: nn.Module = model.to_empty(device=torch.get_default_device())
-    for module in made.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.reset_parameters()
-    return made
+    def make() -> nn.Module:
+        with torch.device("meta"):  # most weights are those of the layer that is replaced
+            model = AlexNet(num_classes=n_classes, dropout=dropout)
+            model.features[0] = nn.Conv2d(depth, 64, 3, padding=1)
+            model.avgpool = nn.Identity()
+            model.classifier[1] = nn.Linear(256 * (sides[0] // 8) * (sides[1] // 8), 4096)
+        round_up_pools(model.features)
+        made: nn.Module = model.to_empty(device=torch.get_default_device())
+        for module in made.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.reset_parameters()
+        return made
+
+    return scaled(make, width, he=False)
 
 
 def vgg11(
@@ -143,14 +160,16 @@ def vgg11(
     stem: Stem = "auto",
     norm: bool = False,
     dropout: float = 0.5,
+    width: float = 1.0,
 ) -> nn.Module:
     """VGG with 11 layers (Simonyan and Zisserman, 2015, configuration A), torchvision's.
 
     For small images one linear layer on the mean over the image takes the place of three, as in
     the usual variants for CIFAR. `norm` puts batch normalisation before each ReLU; `dropout` is
-    for the linear layers of the stem imagenet.
+    for the linear layers of the stem imagenet; `width` multiplies the channels of all layers.
     """
-    return _vgg("A", shape, n_classes, stem=stem, norm=norm, dropout=dropout)
+    options = VggOptions(stem=stem, norm=norm, dropout=dropout, width=width)
+    return _vgg("A", shape, n_classes, options)
 
 
 def vgg16(
@@ -159,12 +178,14 @@ def vgg16(
     stem: Stem = "auto",
     norm: bool = False,
     dropout: float = 0.5,
+    width: float = 1.0,
 ) -> nn.Module:
     """VGG with 16 layers (Simonyan and Zisserman, 2015, configuration D), torchvision's.
 
     Options are those of `vgg11`.
     """
-    return _vgg("D", shape, n_classes, stem=stem, norm=norm, dropout=dropout)
+    options = VggOptions(stem=stem, norm=norm, dropout=dropout, width=width)
+    return _vgg("D", shape, n_classes, options)
 
 
 def vgg19(
@@ -173,32 +194,47 @@ def vgg19(
     stem: Stem = "auto",
     norm: bool = False,
     dropout: float = 0.5,
+    width: float = 1.0,
 ) -> nn.Module:
     """VGG with 19 layers (Simonyan and Zisserman, 2015, configuration E), torchvision's.
 
     Options are those of `vgg11`.
     """
-    return _vgg("E", shape, n_classes, stem=stem, norm=norm, dropout=dropout)
+    options = VggOptions(stem=stem, norm=norm, dropout=dropout, width=width)
+    return _vgg("E", shape, n_classes, options)
 
 
-def _vgg(
-    letter: str, shape: tuple[int, ...], n_classes: int, *, stem: Stem, norm: bool, dropout: float
-) -> nn.Module:
+@dataclass(frozen=True, kw_only=True)
+class VggOptions:
+    """Options of `vgg11`, `vgg16` and `vgg19`."""
+
+    stem: Stem
+    norm: bool
+    dropout: float
+    width: float
+
+
+def _vgg(letter: str, shape: tuple[int, ...], n_classes: int, options: VggOptions) -> nn.Module:
     from torchvision.models.vgg import VGG, cfgs, make_layers
 
-    depth, small = as_image(shape)[0], is_small(stem, shape)
-    features = make_layers(cfgs[letter], batch_norm=norm)
-    if depth != 3:
-        features[0] = first_convolution(features[0], depth)
-    if not small:
-        return shaped(shape, VGG(features, num_classes=n_classes, dropout=dropout))
-    round_up_pools(features)
-    model = nn.Sequential(OrderedDict(
-        features=features, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
-        classifier=nn.Linear(512, n_classes),
-    ))  # fmt: skip
-    for module in features.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            module.bias = nn.Parameter(torch.zeros(module.out_channels))
-    return shaped(shape, model)
+    depth, small = as_image(shape)[0], is_small(options.stem, shape)
+
+    def make() -> nn.Module:
+        features = make_layers(cfgs[letter], batch_norm=options.norm)
+        if depth != 3:
+            features[0] = first_convolution(features[0], depth)
+        if not small:
+            made: nn.Module = VGG(features, num_classes=n_classes, dropout=options.dropout)
+            return made
+        round_up_pools(features)
+        model = nn.Sequential(OrderedDict(
+            features=features, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
+            classifier=nn.Linear(512, n_classes),
+        ))  # fmt: skip
+        for module in features.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                module.bias = nn.Parameter(torch.zeros(module.out_channels))
+        return model
+
+    return shaped(shape, scaled(make, options.width))

@@ -9,12 +9,14 @@ References:
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from forget_audit.zoo.images import Stem, as_image, first_convolution, is_small, shaped
+from forget_audit.zoo.widths import scaled
 
 # Of MobileNetV2: factor of expansion, channels, blocks, stride. The paper's second stride is 2.
 SMALL_STAGES = [[1, 16, 1, 1], [6, 24, 2, 1], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1],
@@ -63,32 +65,44 @@ def _convolution(before: int, after: int, *, halved: bool = False) -> nn.Module:
     return nn.Sequential(*layers, *([nn.MaxPool2d(2, ceil_mode=True)] if halved else []))
 
 
-def resnet18(shape: tuple[int, ...], n_classes: int, stem: Stem = "auto") -> nn.Module:
+def resnet18(
+    shape: tuple[int, ...], n_classes: int, stem: Stem = "auto", width: float = 1.0
+) -> nn.Module:
     """ResNet-18 (He et al., 2016), torchvision's.
 
     For small images the first convolution is 3x3 with stride 1, and no pooling follows it, as in
-    the paper's own networks for CIFAR.
+    the paper's own networks for CIFAR. `width` multiplies the channels of all layers.
     """
     from torchvision.models import resnet18 as plain
 
-    return _resnet(plain(num_classes=n_classes), shape, stem)
+    return _resnet(plain, shape, n_classes, stem=stem, width=width)
 
 
-def resnet50(shape: tuple[int, ...], n_classes: int, stem: Stem = "auto") -> nn.Module:
-    """ResNet-50 (He et al., 2016), torchvision's; on small images like `resnet18`."""
+def resnet50(
+    shape: tuple[int, ...], n_classes: int, stem: Stem = "auto", width: float = 1.0
+) -> nn.Module:
+    """ResNet-50 (He et al., 2016), torchvision's; options and small images as for `resnet18`."""
     from torchvision.models import resnet50 as plain
 
-    return _resnet(plain(num_classes=n_classes), shape, stem)
+    return _resnet(plain, shape, n_classes, stem=stem, width=width)
 
 
-def _resnet(model: Any, shape: tuple[int, ...], stem: Stem) -> nn.Module:
-    depth = as_image(shape)[0]
-    if is_small(stem, shape):
-        model.conv1 = first_convolution(model.conv1, depth, side=3, stride=1)
-        model.maxpool = nn.Identity()
-    elif depth != 3:
-        model.conv1 = first_convolution(model.conv1, depth)
-    return shaped(shape, model)
+def _resnet(
+    plain: Callable[..., Any], shape: tuple[int, ...], n_classes: int, *, stem: Stem, width: float
+) -> nn.Module:
+    depth, small = as_image(shape)[0], is_small(stem, shape)
+
+    def make() -> nn.Module:
+        model = plain(num_classes=n_classes)
+        if small:
+            model.conv1 = first_convolution(model.conv1, depth, side=3, stride=1)
+            model.maxpool = nn.Identity()
+        elif depth != 3:
+            model.conv1 = first_convolution(model.conv1, depth)
+        made: nn.Module = model
+        return made
+
+    return shaped(shape, scaled(make, width))
 
 
 def mobilenet_v2(

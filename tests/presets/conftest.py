@@ -1,4 +1,4 @@
-"""The small copies of the papers' data, and networks as small as they."""
+"""The small copies of the papers' data, each read once."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit import architectures, plan
+from forget_audit import plan
 from forget_audit.datasets import Dataset
 from forget_audit.sources.loading import load
 from tests.presets import copies
@@ -34,7 +34,5 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take narrow networks for the wide ones, and read each data set once."""
+    """Read each data set once."""
     monkeypatch.setattr(plan, "load", remembered)
-    builders = {**architectures.BUILDERS, **copies.NARROW}
-    monkeypatch.setattr(architectures, "BUILDERS", builders)

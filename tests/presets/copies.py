@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torch import nn
 
 from forget_audit.presets.catalogue import Preset
 from forget_audit.presets.choices import choice
 from forget_audit.seeds import generator
-from forget_audit.zoo.convolutions import cnn
 from tests.fixtures import formats
 
 LABELS = (
@@ -44,30 +41,6 @@ def make(root: Path) -> None:
         labels=np.array(LABELS),
         split=np.repeat(["train", "test", "auxiliary"], [30, 15, 15]),
     )
-
-
-def plain(shape: tuple[int, ...], n_classes: int, stem: str = "auto") -> nn.Module:
-    """Stand in for VGG and AlexNet, whose millions of weights are copied at every step."""
-    return cnn(shape, n_classes, [4, 8])
-
-
-def normed(shape: tuple[int, ...], n_classes: int, stem: str = "auto") -> nn.Module:
-    """Stand in for ResNets and MobileNetV2, for the same reason, with their batch norm."""
-    layers: list[nn.Module] = []
-    for before, after in ((shape[0], 4), (4, 8)):
-        layers += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, n_classes))
-
-
-NARROW: Mapping[str, Any] = {
-    "resnet18": normed,
-    "resnet50": normed,
-    "mobilenet_v2": normed,
-    "vgg11": plain,
-    "vgg16": plain,
-    "vgg19": plain,
-    "alexnet": plain,
-}
 
 
 def shares(presets: Mapping[str, Preset]) -> dict[str, tuple[str, ...]]:

@@ -100,6 +100,11 @@ def test_the_starter_plan_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (changed(model={"architecture": "mpl"}), "model.architecture", "did you mean 'mlp'"),
         (changed(model={"options": {"depth": 2}}), "model.options", "does not accept"),
         (changed(training={"function": "no.such:fit"}), "training.function", "cannot import"),
+        (
+            changed(training={"function": "os.path:split"}),
+            "training.function",
+            r"must take (x, y, seed), found (p)",
+        ),
         (changed(report={"formats": ["doc"]}), "report.formats.0", "found 'doc'"),
         (changed(request={"reference": "R", "random": 5000}), "request", "cannot forget 5000"),
         (changed(request="now"), "request", "found 'now'"),
@@ -107,6 +112,35 @@ def test_the_starter_plan_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_each_problem_has_its_place(tables: dict[str, Any], place: str, message: str) -> None:
     assert message in problems(tables)[place]
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        ("lambda shape, n: nn.Linear(9, n)", "fails on rows of shape (64,): RuntimeError: "),
+        (
+            "lambda shape, n: nn.Linear(shape[0], n + 1)",
+            "expected logits of shape (2, 10) for 2 rows, found (2, 11)",
+        ),
+        ("lambda shape, n: nn.Sequential(nn.Flatten(0))", "found (128,)"),
+    ],
+    ids=["too wide", "a class too many", "flat"],
+)
+def test_a_network_that_does_not_fit_the_rows_is_found_before_any_training(
+    builder: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "misfit.py").write_text(f"from torch import nn\n\nbuild = {builder}\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "misfit", raising=False)
+    found = problems(changed(model={"architecture": "misfit:build"}))
+    assert list(found) == ["model.architecture"]
+    assert message in found["model.architecture"]
+
+
+def test_what_is_wrong_with_a_network_is_told_once() -> None:
+    with pytest.raises(PlanError) as caught:
+        check_plan(changed(model={"options": {"depth": 2}}), Path())
+    assert [problem.place for problem in caught.value.problems] == ["model.options"]
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -8,6 +8,8 @@ import torchvision
 from torch import nn
 
 from forget_audit.architectures import Architecture
+from forget_audit.errors import ModelError
+from forget_audit.seeds import seeded_torch
 
 LARGE, SMALL = (3, 224, 224), (3, 32, 32)
 
@@ -134,3 +136,44 @@ def test_patches_of_transformers_follow_from_the_side(side: int, patch: int) -> 
     first = model.get_submodule("conv_proj")
     assert isinstance(first, nn.Conv2d)
     assert first.kernel_size == (patch, patch)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11", "vgg16", "vgg19", "alexnet"])
+@pytest.mark.parametrize("shape", [SMALL, (1, 64, 64)], ids=str)
+def test_a_width_multiplies_the_channels_of_all_layers(name: str, shape: tuple[int, ...]) -> None:
+    options = {"norm": True} if name.startswith("vgg") else {}
+    whole, half = (built(name, shape, 7, width=width, **options) for width in (1, 0.5))
+    sizes = [dict(model.state_dict()) for model in (whole, half)]
+    assert list(sizes[0]) == list(sizes[1])
+    first, *_ = (key for key in sizes[0] if key.endswith("weight"))
+    *_, last = (key for key in sizes[0] if key.endswith("weight"))
+    for key, weight in sizes[0].items():
+        expected = [side if place > 1 else side // 2 for place, side in enumerate(weight.shape)]
+        if key == first:
+            expected[1] = shape[0]
+        if key.startswith(last.removesuffix("weight")):
+            expected[0] = 7
+        assert list(sizes[1][key].shape) == expected, key
+
+
+@pytest.mark.parametrize("width", [0.0, -1.0, 0.3, 1 / 128])
+def test_a_width_leaves_whole_channels(width: float) -> None:
+    with pytest.raises(ModelError, match="width: expected a multiple of 1/64 above 0"):
+        built("resnet18", SMALL, 10, width=width)
+
+
+def test_narrow_networks_are_drawn_like_wide_ones() -> None:
+    with seeded_torch(1):
+        wide, narrow = (
+            Architecture(
+                name="resnet18", shape=SMALL, n_classes=10, options={"width": width}
+            ).build().state_dict()
+            for width in (1.0, 0.5)
+        )  # fmt: skip
+    for key, weight in wide.items():
+        if weight.ndim == 4:  # He et al.: the variance is two over the outgoing connections
+            fans = [w.shape[0] * w.shape[2] * w.shape[3] for w in (weight, narrow[key])]
+            ratio = float(narrow[key].std() / weight.std()) / (fans[0] / fans[1]) ** 0.5
+            assert 0.9 < ratio < 1.1, key
+        elif weight.ndim < 2:
+            assert set(narrow[key].unique().tolist()) <= {0.0, 1.0} or key == "fc.bias", key
