@@ -12,7 +12,7 @@ from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Rows
-from forget_audit.yardstick import TINY
+from forget_audit.verdict.yardstick import TINY
 
 
 @attack

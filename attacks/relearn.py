@@ -16,7 +16,7 @@ from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.training import Index, Recipe, deal, descend, rows_tensors
+from forget_audit.training.loop import Index, Recipe, deal, descend, rows_tensors
 from forget_audit.types import Case, Rows
 
 Curve = tuple[list[float], list[float]]

@@ -13,7 +13,7 @@ from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
 from forget_audit.types import Case
-from forget_audit.yardstick import TOP_SHARE, influences
+from forget_audit.verdict.yardstick import TOP_SHARE, influences
 
 
 @attack

@@ -13,7 +13,7 @@ from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import derive, draw_seed, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Floats, Rows
 
 FEWEST_NETWORKS = 10

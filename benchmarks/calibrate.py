@@ -20,8 +20,9 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from forget_audit import __version__, tally
-from forget_audit.calibration import Size, Trial
+from forget_audit import __version__
+from forget_audit.audits import tally
+from forget_audit.audits.calibration import Size, Trial
 
 matplotlib.use("Agg")
 plt.rcParams.update({"svg.hashsalt": "calibration", "svg.fonttype": "none", "font.size": 9})

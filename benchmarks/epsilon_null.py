@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from forget_audit import epsilon
 from forget_audit.seeds import generator
 from forget_audit.types import Floats
+from forget_audit.verdict import epsilon
 
 SIZES = (50, 200, 1000)
 LEVEL = 0.95

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from forget_audit.bench_requests import REQUESTS as REQUESTS_BY_NAME
+from forget_audit.bench.requests import REQUESTS as REQUESTS_BY_NAME
 from forget_audit.methods.amnesiac import Amnesiac
 from forget_audit.methods.partial_amnesiac import PartialAmnesiac
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training_log import Grouped, record
+from forget_audit.training.log import Grouped, record
+from forget_audit.training.trainers import RecipeTrainer
 
 REQUESTS = ("class", "instance", "attribute")
 FORGOTTEN, LEFT_INSIDE, SILENT = 0.05, 0.35, 0.05

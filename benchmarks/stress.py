@@ -9,7 +9,7 @@ minutes.
 import argparse
 from pathlib import Path
 
-from forget_audit.plan import check_plan
+from forget_audit.plans.plan import check_plan
 from forget_audit.registry import make_method
 from forget_audit.stress.files import lines, write
 from forget_audit.stress.ground import Extent

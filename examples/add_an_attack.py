@@ -10,11 +10,11 @@ from forget_audit import Case, Rows, certify
 from forget_audit.architectures import Architecture
 from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.pools import Pool
-from forget_audit.references import Counts
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.references import Counts
+from forget_audit.training.trainers import RecipeTrainer
 
 
 @attack

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from forget_audit.audit import carry_out
-from forget_audit.bench import Extent, bench
-from forget_audit.bench_requests import REQUESTS
-from forget_audit.commission import from_plan
-from forget_audit.plan import check_plan
+from forget_audit.audits.audit import carry_out
+from forget_audit.audits.commission import from_plan
+from forget_audit.bench.requests import REQUESTS
+from forget_audit.bench.running import Extent, bench
+from forget_audit.plans.plan import check_plan
 
 SEEDS, REFERENCES = (int(word) for word in sys.argv[1:3] or (3, 19))
 METHODS = sys.argv[3:] or ["retrain", "weight_filtering", "weight_pruning", "lpu_flip"]

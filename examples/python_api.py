@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 from forget_audit import Case, certify
 from forget_audit.architectures import Architecture
 from forget_audit.methods import Scrub
-from forget_audit.references import Counts
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.references import Counts
+from forget_audit.training.trainers import RecipeTrainer
 
 rng = np.random.default_rng(0)
 x, y = load_digits(return_X_y=True)

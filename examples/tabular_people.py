@@ -11,10 +11,10 @@ from forget_audit import certify
 from forget_audit.architectures import Architecture
 from forget_audit.data import Request, prepare
 from forget_audit.methods import Finetune
-from forget_audit.references import Counts
 from forget_audit.sources.loading import load
-from forget_audit.trainers import RecipeTrainer, SelfTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.references import Counts
+from forget_audit.training.trainers import RecipeTrainer, SelfTrainer
 from forget_audit.types import Sensitive
 
 RETRAINED, ORIGINALS = (int(word) for word in sys.argv[1:3] or (39, 4))

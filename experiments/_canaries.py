@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forget_audit import epsilon, stats
+from forget_audit import stats
 from forget_audit.errors import NotApplicable
 from forget_audit.experiments._models import check_confidence, draw_seeds
 from forget_audit.experiments._rows import distinct
 from forget_audit.trials import Lab
 from forget_audit.types import Case, Floats, Rows
+from forget_audit.verdict import epsilon
 
 FEWEST_CANDIDATES = 20  # with fewer the coins may leave nothing to forget
 

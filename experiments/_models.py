@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forget_audit import epsilon, stats
+from forget_audit import stats
 from forget_audit.errors import NotApplicable
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target
 from forget_audit.trials import Lab
 from forget_audit.types import Case, Floats
-from forget_audit.yardstick import influences
+from forget_audit.verdict import epsilon
+from forget_audit.verdict.yardstick import influences
 
 FEWEST_MODELS = 12  # with fewer even perfect separation bounds next to nothing
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from forget_audit import epsilon
 from forget_audit.contracts import AttackInfo, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.experiments._models import Copies, draw_copies, log_odds
@@ -14,6 +13,7 @@ from forget_audit.registry import experiment
 from forget_audit.targets import Target
 from forget_audit.trials import Lab
 from forget_audit.types import Case, Floats
+from forget_audit.verdict import epsilon
 
 FEWEST_MODELS = 8
 BUCKET = 0.5

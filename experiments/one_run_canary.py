@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from forget_audit import epsilon
 from forget_audit.contracts import AttackInfo, Scores
 from forget_audit.experiments._canaries import OneRunSettings, guess_coins
 from forget_audit.registry import experiment
 from forget_audit.trials import Lab
 from forget_audit.types import Case
+from forget_audit.verdict import epsilon
 
 
 @experiment

@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forget_audit.audit import Audit
-    from forget_audit.direct import certify
+    from forget_audit.audits.audit import Audit
+    from forget_audit.audits.direct import certify
     from forget_audit.types import Case, Rows
 
 __version__ = "0.1.0"
 __all__ = ["Audit", "Case", "Rows", "__version__", "certify"]
 
 _HOMES = {
-    "Audit": "forget_audit.audit",
-    "certify": "forget_audit.direct",
+    "Audit": "forget_audit.audits.audit",
+    "certify": "forget_audit.audits.direct",
     "Case": "forget_audit.types",
     "Rows": "forget_audit.types",
 }

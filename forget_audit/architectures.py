@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from forget_audit.answering import AnswersOnly
 from forget_audit.errors import ForgetAuditError, ModelError
+from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.named_objects import import_object
 from forget_audit.registry import unknown
 from forget_audit.types import Features

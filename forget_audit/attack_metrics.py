@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from forget_audit import exact_tests, stats
+from forget_audit import stats
 from forget_audit.contracts import AttackInfo, Scores, Series
 from forget_audit.findings import AttackResult, Metric
 from forget_audit.outputs import unit_means
 from forget_audit.rows import unit_numbers
 from forget_audit.seeds import generator
 from forget_audit.types import SMALL_REQUEST, Case, Floats
+from forget_audit.verdict import exact_tests
 
 ROC_GRID = np.geomspace(1e-3, 1.0, 61)
 Groups = Mapping[str, Sequence[Scores]]

@@ -14,20 +14,20 @@ from typing import Annotated
 import typer
 
 import forget_audit
-from forget_audit import (
-    cli_bench,
-    cli_catalogue,
-    cli_gate,
-    cli_init,
-    cli_keys,
-    cli_ledger,
-    cli_outlook,
-    cli_presets,
-    cli_release,
-    cli_stress,
-    cli_verify,
+from forget_audit.commands import (
+    bench,
+    catalogue,
+    gate,
+    init,
+    keys,
+    ledger,
+    outlook,
+    presets,
+    release,
+    stress,
+    verify,
 )
-from forget_audit.cli_release import KeyOption, LedgerOption, PassphraseEnv, PassphraseFd
+from forget_audit.commands.release import KeyOption, LedgerOption, PassphraseEnv, PassphraseFd
 from forget_audit.console import Bars, ask_passphrase, complain, say, say_json
 from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
 
@@ -40,26 +40,26 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(cli_keys.keys, name="keys")
-app.add_typer(cli_keys.trusted, name="trust")
-app.add_typer(cli_ledger.ledger, name="ledger")
-app.add_typer(cli_release.proof, name="proof")
-app.command("verify")(cli_verify.verify)
-app.command("gate")(cli_gate.gate)
-app.command("bundle")(cli_gate.bundle)
-app.command("report")(cli_release.report)
-app.command("review")(cli_release.review)
-app.command("purge")(cli_release.purge)
-app.command("list")(cli_catalogue.list_items)
-app.command("show")(cli_catalogue.show)
-app.command("doctor")(cli_catalogue.doctor)
-app.command("power")(cli_outlook.power)
-app.command("calibrate")(cli_outlook.calibrate)
-app.command("tune")(cli_outlook.tune)
-app.command("bench")(cli_bench.bench)
-app.command("init")(cli_init.init)
-app.command("reproduce")(cli_presets.reproduce)
-app.command("stress")(cli_stress.stress)
+app.add_typer(keys.keys, name="keys")
+app.add_typer(keys.trusted, name="trust")
+app.add_typer(ledger.ledger, name="ledger")
+app.add_typer(release.proof, name="proof")
+app.command("verify")(verify.verify)
+app.command("gate")(gate.gate)
+app.command("bundle")(gate.bundle)
+app.command("report")(release.report)
+app.command("review")(release.review)
+app.command("purge")(release.purge)
+app.command("list")(catalogue.list_items)
+app.command("show")(catalogue.show)
+app.command("doctor")(catalogue.doctor)
+app.command("power")(outlook.power)
+app.command("calibrate")(outlook.calibrate)
+app.command("tune")(outlook.tune)
+app.command("bench")(bench.bench)
+app.command("init")(init.init)
+app.command("reproduce")(presets.reproduce)
+app.command("stress")(stress.stress)
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -109,7 +109,7 @@ def demo(
 
     Example: forget-audit demo --out my-demo
     """
-    from forget_audit.demo import DATA, run_demo
+    from forget_audit.commands.demo import DATA, run_demo
 
     if data not in DATA:
         complain(f"--data is one of {', '.join(DATA)}, found {data!r}")
@@ -138,8 +138,8 @@ def certify(
 
     Example: forget-audit certify plan.toml --out audit
     """
-    from forget_audit import forecasts, runs
-    from forget_audit.key_sources import asker
+    from forget_audit.audits import forecasts, runs
+    from forget_audit.keys.sources import asker
 
     ask = asker(passphrase_env, passphrase_fd, ask_passphrase)
     checked = runs.read(plan)
@@ -175,7 +175,7 @@ def unlearn(
 
     Example: forget-audit unlearn plan.toml --method scrub --out unlearned.safetensors
     """
-    from forget_audit import runs
+    from forget_audit.audits import runs
 
     made = runs.unlearn(runs.read(plan, method=method), out, Bars(), device=device)
     say_json(made) if as_json else say(f"{made['method']} wrote {out} and {made['record']}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from forget_audit.targets import Target
-    from forget_audit.training_log import Storage
+    from forget_audit.training.log import Storage
 
 
 @dataclass(frozen=True, kw_only=True)

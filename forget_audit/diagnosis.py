@@ -16,11 +16,11 @@ from pathlib import Path
 
 from forget_audit import trust
 from forget_audit.errors import ForgetAuditError
-from forget_audit.key_sources import public_half
-from forget_audit.ledger import FILE, Ledger
+from forget_audit.keys.signing import home
+from forget_audit.keys.sources import public_half
+from forget_audit.ledger.ledger import FILE, Ledger
 from forget_audit.reports import pdf
 from forget_audit.reports.pdf_process import FONTS
-from forget_audit.signing import home
 
 APT = "apt-get install --no-install-recommends"
 PACKAGE = "forget-audit"

@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from forget_audit import trust
-from forget_audit.certificates import in_order, owner_key, read_chain, subject
 from forget_audit.errors import KeyFileError
-from forget_audit.key_folders import CERTIFICATES
-from forget_audit.trusted_keys import LONGEST_TEXT, TrustedKey
+from forget_audit.keys.certificates import in_order, owner_key, read_chain, subject
+from forget_audit.keys.folders import CERTIFICATES
+from forget_audit.keys.trusted import LONGEST_TEXT, TrustedKey
 
 _PEM = serialization.Encoding.PEM
 _DER = serialization.Encoding.DER

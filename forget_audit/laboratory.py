@@ -14,8 +14,8 @@ from forget_audit.digests import arrays_digest
 from forget_audit.errors import ModelError
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Labels, Rows, Trainer
 
 Procedure = Literal["method", "retraining", "nothing"]

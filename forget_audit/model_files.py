@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from forget_audit.answering import Filed
 from forget_audit.errors import ForgetAuditError, ModelError
+from forget_audit.foreign.answering import Filed
 from forget_audit.model_identity import folder_files
 from forget_audit.zoo.heads import OneOutput
 

@@ -14,15 +14,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, ValidationError
 
-from forget_audit import merkle
+from forget_audit.audits.reissue import Run
 from forget_audit.digests import pseudonym, pseudonym_key
 from forget_audit.errors import VerificationError
-from forget_audit.reissue import Run
+from forget_audit.ledger import merkle
+from forget_audit.plans.sections import REPORT_ID, Section
 from forget_audit.reports import reading
 from forget_audit.reports.attestation import AUDIT_TYPE, open_self_signed
 from forget_audit.reports.folders import AUDIT, SCORES
-from forget_audit.scoretable import from_bytes
-from forget_audit.sections import REPORT_ID, Section
+from forget_audit.verdict.scoretable import from_bytes
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

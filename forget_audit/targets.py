@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from forget_audit.answering import AnswersOnly
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import AccessError, ModelError
+from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.labels import label_loss
 from forget_audit.types import ACCESS_ORDER, UNKNOWN, Access, Features, Floats, Labels, Rows
 

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from cryptography import x509
 
 from forget_audit.errors import KeyFileError
-from forget_audit.signing import SigningKey, certificates_of, home
-from forget_audit.trusted_keys import (
+from forget_audit.keys.signing import SigningKey, certificates_of, home
+from forget_audit.keys.trusted import (
     ROLES,
     Revocation,
     TrustedKey,

@@ -26,7 +26,7 @@ from forget_audit.streaming import Features as Features
 if TYPE_CHECKING:
     from torch import nn
 
-    from forget_audit.training_log import TrainingLog
+    from forget_audit.training.log import TrainingLog
 
 
 Json = dict[str, Any]

@@ -21,7 +21,7 @@ from forget_audit.labels import label_loss
 from forget_audit.questions import answers, asked
 from forget_audit.seeds import generator, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.training import Index, Recipe, descend, rows_tensors
+from forget_audit.training.loop import Index, Recipe, descend, rows_tensors
 from forget_audit.types import Case, Floats, Progress, Rows
 
 TRACES = ("probe", "first_probe", "relearn")

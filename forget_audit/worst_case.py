@@ -20,7 +20,7 @@ from torch.func import functional_call, grad, vmap
 from forget_audit.errors import CaseError, LeakageError
 from forget_audit.labels import label_loss
 from forget_audit.targets import Target, evaluating
-from forget_audit.training import Index, deal, descend, rows_tensors
+from forget_audit.training.loop import Index, deal, descend, rows_tensors
 from forget_audit.types import Floats, Ids, Rows
 
 HALVINGS = 100

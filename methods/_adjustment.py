@@ -12,7 +12,7 @@ from forget_audit.methods._settings import number, one_of
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.methods._teaching import divergence
 from forget_audit.targets import Target
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Case
 
 Mask = Literal["classes", "label", "argmax"]

@@ -13,8 +13,8 @@ from forget_audit.errors import ModelError, NotApplicable
 from forget_audit.methods._layers import head, replace_module, watching_input
 from forget_audit.seeds import derive, seeded_torch
 from forget_audit.targets import evaluating
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import tensors
+from forget_audit.training.loop import tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import UNKNOWN, Features, Labels, Trainer
 
 Loss = Literal["logistic", "squared"]

@@ -17,7 +17,7 @@ from forget_audit.methods._layers import NORMS, head
 from forget_audit.methods._settings import Presets, flag, number, one_of, whole
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.targets import Target
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import UNKNOWN, Case, Floats, Labels, Rows
 
 Select = Literal["high", "paper_low"]

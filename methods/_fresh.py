@@ -8,7 +8,7 @@ from torch import nn
 from forget_audit.errors import NotApplicable
 from forget_audit.seeds import derive, seeded_torch
 from forget_audit.targets import device_of
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Trainer
 
 

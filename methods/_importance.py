@@ -23,7 +23,7 @@ from forget_audit.methods._layer_gradients import (
     watching_calls,
 )
 from forget_audit.methods._steps import n_steps
-from forget_audit.training import Index, deal, rows_tensors
+from forget_audit.training.loop import Index, deal, rows_tensors
 from forget_audit.types import Rows
 
 Tensors = dict[str, torch.Tensor]

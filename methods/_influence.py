@@ -15,7 +15,7 @@ from forget_audit.methods._relabel import random_labels
 from forget_audit.methods._settings import Presets, one_of, whole, whole_numbers
 from forget_audit.methods._steps import Course
 from forget_audit.targets import device_of
-from forget_audit.training import rows_tensors, tensors
+from forget_audit.training.loop import rows_tensors, tensors
 from forget_audit.types import UNKNOWN, Case
 
 Replacement = Literal["none", "labels", "features"]

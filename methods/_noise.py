@@ -15,7 +15,7 @@ from forget_audit.labels import label_loss
 from forget_audit.methods._settings import number, one_of, whole
 from forget_audit.methods._steps import Norms, Optimizer, Stepping
 from forget_audit.targets import device_of, evaluating
-from forget_audit.training import Index, Recipe, descend
+from forget_audit.training.loop import Index, Recipe, descend
 from forget_audit.types import UNKNOWN, Case, Labels
 
 Reg = Literal["sum_sq", "norm"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 
 
 def recycled(deal: Callable[[], Iterator[Index]]) -> Iterator[Index]:

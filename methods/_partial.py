@@ -11,7 +11,7 @@ from forget_audit.methods._layers import weight_layers
 from forget_audit.methods._settings import flag, number, one_of
 from forget_audit.methods._steps import Norms, Stepping
 from forget_audit.targets import device_of
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Features
 
 Shift = Literal["block", "one"]

@@ -11,7 +11,7 @@ from forget_audit.errors import NotApplicable
 from forget_audit.labels import label_loss
 from forget_audit.methods._settings import flag, one_of, whole, whole_numbers
 from forget_audit.methods._steps import Course, Norms, Stepping
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import UNKNOWN, Case, Labels
 
 Pass = tuple[int, int, int, Norms]

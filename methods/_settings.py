@@ -46,7 +46,7 @@ def refuse_unserved(info: MethodInfo, case: Case) -> None:
     if info.needs & {"log", "initial"} and case.log is None:
         raise NotApplicable(
             f"{info.name} needs a record of the original's training, found case.log empty; "
-            "train the original with forget_audit.training_log.record"
+            "train the original with forget_audit.training.log.record"
         )
     if "recipe" in info.needs and case.trainer is None:
         raise NotApplicable(

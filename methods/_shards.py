@@ -15,8 +15,8 @@ from torch.nn import functional
 from forget_audit.errors import NotApplicable
 from forget_audit.methods._teaching import log_answers
 from forget_audit.seeds import derive, generator
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index, fit
+from forget_audit.training.loop import Index, fit
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Features, Labels
 
 Partition = Literal["iid", "by_class"]

@@ -15,7 +15,7 @@ from forget_audit.methods._paired import recycled
 from forget_audit.methods._settings import number, one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Stepping
 from forget_audit.methods._teaching import log_answers
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import UNKNOWN, Case
 
 

@@ -18,7 +18,7 @@ from forget_audit.contracts import Unlearned, UnlearnReport
 from forget_audit.errors import ModelError
 from forget_audit.methods._settings import Presets, number, one_of, whole
 from forget_audit.seeds import derive, draw_seed, seeded_torch
-from forget_audit.training import Index, Recipe, deal, descend, rows_tensors
+from forget_audit.training.loop import Index, Recipe, deal, descend, rows_tensors
 from forget_audit.types import Case
 
 Norms = Literal["train", "eval", "frozen"]

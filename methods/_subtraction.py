@@ -14,8 +14,8 @@ from forget_audit.labels import label_loss
 from forget_audit.methods._settings import Presets, flag, number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course, Stepping
 from forget_audit.targets import Target
-from forget_audit.training import Index, rows_tensors
-from forget_audit.training_log import Step, TrainingLog
+from forget_audit.training.log import Step, TrainingLog
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 Order = Literal["all", "reverse_epochs"]

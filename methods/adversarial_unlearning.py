@@ -20,7 +20,7 @@ from forget_audit.methods._settings import flag, number, one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Stepping, n_steps
 from forget_audit.registry import method
 from forget_audit.targets import Target
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 Mode = Literal["misclassify", "relabel"]

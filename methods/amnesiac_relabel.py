@@ -13,7 +13,7 @@ from forget_audit.methods._relabel import random_labels
 from forget_audit.methods._settings import one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping, forget_then_retain
 from forget_audit.registry import method
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Case
 
 PUBLISHED = {"lr": 1e-4, "batch_size": 128, "least_steps": 1}

@@ -15,7 +15,7 @@ from forget_audit.methods._teaching import answers, divergence, log_answers
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import device_of
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Case, Rows
 
 PRESETS = {

@@ -15,7 +15,7 @@ from forget_audit.methods._settings import number, one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed, seeded_torch
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Case
 
 PRESETS = {

@@ -25,7 +25,7 @@ from forget_audit.methods._settings import Presets, number, one_of, refuse_unser
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case, Trainer
 
 

@@ -20,8 +20,8 @@ from forget_audit.methods._steps import changed
 from forget_audit.registry import method
 from forget_audit.seeds import derive
 from forget_audit.targets import evaluating
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Labels, Rows, Trainer
 
 

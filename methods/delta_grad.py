@@ -16,9 +16,9 @@ from forget_audit.methods._hessian import Surface
 from forget_audit.methods._settings import Presets, number, refuse_unserved, whole
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import rows_tensors
-from forget_audit.training_log import TrainingLog
+from forget_audit.training.log import TrainingLog
+from forget_audit.training.loop import rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Trainer
 
 Pair = tuple[torch.Tensor, torch.Tensor]

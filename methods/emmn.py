@@ -23,7 +23,7 @@ from forget_audit.methods._settings import number, one_of, refuse_unserved, whol
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method
 from forget_audit.targets import device_of
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Case
 
 # A port in the benchmark of JiT; three noises of each batch of four are used there.

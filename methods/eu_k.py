@@ -15,7 +15,7 @@ from forget_audit.methods._steps import Course, Norms, Optimizer
 from forget_audit.methods._tail import Tail, parameter_names
 from forget_audit.registry import method
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 PRESETS = {

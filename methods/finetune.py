@@ -12,7 +12,7 @@ from forget_audit.labels import label_loss
 from forget_audit.methods._settings import one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 PRESETS = {

@@ -21,7 +21,7 @@ from forget_audit.methods._teaching import distillation
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed, seeded_torch
 from forget_audit.targets import device_of, evaluating
-from forget_audit.training import Index, Recipe, descend
+from forget_audit.training.loop import Index, Recipe, descend
 from forget_audit.types import Case
 
 # After so many pseudo-batches without a survivor the generator is put back.

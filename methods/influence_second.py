@@ -22,7 +22,7 @@ from forget_audit.methods._influence import Influence
 from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 
 Inverse = Literal["exact", "cg", "lissa", "woodfisher"]

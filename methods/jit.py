@@ -13,7 +13,7 @@ from forget_audit.methods._settings import flag, number, one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Stepping
 from forget_audit.registry import method
 from forget_audit.targets import device_of, evaluating
-from forget_audit.training import Index, Recipe
+from forget_audit.training.loop import Index, Recipe
 from forget_audit.types import Case
 
 Mode = Literal["eval", "train"]

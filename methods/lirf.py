@@ -16,7 +16,7 @@ from forget_audit.methods._settings import number, one_of, refuse_unserved, whol
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.methods._teaching import answers, divergence
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 # Stands for minus infinity where 0 times it must be 0.

@@ -14,7 +14,7 @@ from forget_audit.methods._relabel import random_labels
 from forget_audit.methods._settings import refuse_unserved
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import UNKNOWN, Case
 
 

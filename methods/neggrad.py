@@ -16,7 +16,7 @@ from forget_audit.methods._settings import flag, number, one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping, n_steps
 from forget_audit.registry import method
 from forget_audit.targets import evaluating
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 PRESETS = {

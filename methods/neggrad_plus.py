@@ -14,8 +14,8 @@ from forget_audit.methods._paired import recycled
 from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
-from forget_audit.training_log import Tensors
+from forget_audit.training.log import Tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 NOTEBOOK = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "least_steps": 1, "norms": "eval"}
@@ -139,7 +139,7 @@ class NegGradPlus(Stepping):
         if case.log is None:
             raise NotApplicable(
                 "neggrad_plus with pull needs the weights before training, found case.log empty; "
-                "train the original with forget_audit.training_log.record, or leave out pull"
+                "train the original with forget_audit.training.log.record, or leave out pull"
             )
         return case.log.initial
 

@@ -16,7 +16,7 @@ from forget_audit.methods._importance import sample_importance
 from forget_audit.methods._settings import Presets, flag, number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course
 from forget_audit.registry import method
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 
 Place = Literal["initial", "trained"]

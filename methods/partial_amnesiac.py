@@ -13,7 +13,7 @@ from forget_audit.methods._settings import number, one_of, whole
 from forget_audit.methods._subtraction import Subtraction
 from forget_audit.registry import method
 from forget_audit.seeds import derive
-from forget_audit.training_log import Tensors, TrainingLog
+from forget_audit.training.log import Tensors, TrainingLog
 
 Mode = Literal["random", "magnitude", "global"]
 Mask = Literal["per_step", "per_layer_fixed"]

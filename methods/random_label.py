@@ -11,7 +11,7 @@ from forget_audit.methods._relabel import Relabelling
 from forget_audit.methods._settings import one_of, refuse_unserved
 from forget_audit.methods._steps import Course, forget_then_retain
 from forget_audit.registry import method
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 
 Policy = Literal["forget_only", "sequential", "mixed"]

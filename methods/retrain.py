@@ -13,7 +13,7 @@ from forget_audit.methods._settings import refuse_unserved
 from forget_audit.methods._steps import changed
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case
 
 

@@ -14,7 +14,7 @@ from forget_audit.methods._settings import number, one_of, refuse_unserved, whol
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.methods._teaching import answers, distillation
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 # The released notebooks; all use lr 5e-4 and momentum .9. Batch sizes stand where they are known.

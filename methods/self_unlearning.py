@@ -12,7 +12,7 @@ from forget_audit.methods._settings import refuse_unserved
 from forget_audit.methods._steps import Course
 from forget_audit.methods._teaching import answers
 from forget_audit.registry import method
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 
 RELEASED = {"epsilon": 0.0, "batch_size": 256, "least_steps": 1, "norms": "train"}

@@ -20,7 +20,7 @@ from forget_audit.methods._shards import (
 )
 from forget_audit.methods._steps import changed
 from forget_audit.registry import method
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Trainer
 
 
@@ -113,7 +113,7 @@ class Sisa(Presets):
         if not isinstance(base, RecipeTrainer):
             raise NotApplicable(
                 f"sisa expected a recipe with an architecture, found {type(base).__name__}; "
-                "give a forget_audit.trainers.RecipeTrainer"
+                "give a forget_audit.training.trainers.RecipeTrainer"
             )
         return ShardedTrainer(
             base=base,

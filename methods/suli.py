@@ -16,7 +16,7 @@ from forget_audit.methods._steps import Course
 from forget_audit.methods._teaching import answers
 from forget_audit.registry import method
 from forget_audit.targets import Target
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case, Floats
 
 Teacher = Literal["current", "original"]

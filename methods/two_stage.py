@@ -16,7 +16,7 @@ from forget_audit.methods._settings import flag, number, one_of, refuse_unserved
 from forget_audit.methods._steps import Course, Norms, Stepping
 from forget_audit.methods._teaching import answers, divergence, log_answers
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import UNKNOWN, Case
 
 Contrast = Literal["least_likely", "random_wrong", "uniform"]

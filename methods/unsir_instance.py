@@ -15,7 +15,7 @@ from forget_audit.methods._noise import Bounds, asked, fit_noise, limits, normal
 from forget_audit.methods._settings import number, one_of, refuse_unserved, whole
 from forget_audit.methods._steps import Course, Norms, Optimizer, Stepping
 from forget_audit.registry import method
-from forget_audit.training import Index, rows_tensors
+from forget_audit.training.loop import Index, rows_tensors
 from forget_audit.types import Case
 
 Start = Literal["normal", "forget"]

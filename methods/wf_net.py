@@ -17,7 +17,7 @@ from forget_audit.methods._layers import weight_layers
 from forget_audit.methods._settings import number, refuse_unserved
 from forget_audit.methods._steps import Course, Optimizer, Stepping, forget_then_retain
 from forget_audit.registry import method
-from forget_audit.training import Index, Recipe
+from forget_audit.training.loop import Index, Recipe
 from forget_audit.types import Case, Features
 
 GATED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from forget_audit.digests import canonical_json
 from forget_audit.errors import KeyFileError, VerificationError
+from forget_audit.keys.signing import SigningKey, keyid_of, verify
 from forget_audit.reports import envelope
 from forget_audit.reports.predicate import audit_predicate
-from forget_audit.signing import SigningKey, keyid_of, verify
 from forget_audit.types import Json
 
 AUDIT_TYPE = "https://forget-audit.org/attestation/unlearning-audit/v1"

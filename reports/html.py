@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from forget_audit.digests import canonical_json, sha256
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import (
     headlines,
     html_signature,
@@ -19,7 +20,6 @@ from forget_audit.reports import (
 from forget_audit.reports.languages import SOURCE, Catalogue, catalogue
 from forget_audit.reports.page_one import Signer
 from forget_audit.reports.view import ReportView
-from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 
 ROOMY = 36  # lines that page one holds in large print on paper, headings and banner aside

@@ -8,8 +8,8 @@ import re
 
 from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports.attestation import document_statement, seal
-from forget_audit.signing import SigningKey
 
 BEGIN = b"<!-- forget-audit signature begin -->"
 END = b"<!-- forget-audit signature end -->"

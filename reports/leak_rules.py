@@ -12,8 +12,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from forget_audit.keys.signing import home
 from forget_audit.reports.unpacking import Part
-from forget_audit.signing import home
 
 FOLDERS: Mapping[str, Callable[[], object]] = {
     "home folder": Path.home,

@@ -16,12 +16,12 @@ from typing import Any
 from cryptography import x509
 
 from forget_audit.errors import ForgetAuditError, VerificationError
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import timestamps as proofs
 from forget_audit.reports.pyhanko_calls import context, preload, quietly, signer
 from forget_audit.reports.signature_marks import REVIEWER, TOOL, Mark, look, marks, unreadable
 from forget_audit.reports.timestamps import Timestamper
 from forget_audit.reports.view import Place, Places
-from forget_audit.signing import SigningKey
 
 LABELS = {TOOL: "Signature of the issuer", REVIEWER: "Signature of the reviewer"}
 ROOM, ROOM_OF_STAMP = 4096, 32768

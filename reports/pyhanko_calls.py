@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import signature_blob
-from forget_audit.signing import SigningKey
 
 T = TypeVar("T")
 LONGEST_SIGNATURE = 1024

@@ -17,7 +17,8 @@ from forget_audit.errors import (
     LeakError,
     VerificationError,
 )
-from forget_audit.ledger import Ledger
+from forget_audit.keys.signing import SigningKey
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports import linter, rendering
 from forget_audit.reports.attestation import (
     audit_statement,
@@ -37,7 +38,6 @@ from forget_audit.reports.folders import (
     staged,
     write,
 )
-from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 
 Files = dict[str, bytes | Path]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from forget_audit.errors import MissingDependency
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import html, html_signature, receipt
 from forget_audit.reports.folders import PAGE, PDF, RECEIPT, RECEIPT_PAGE
 from forget_audit.reports.view import ReportView
-from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
-from forget_audit.signing import keyid_of, verify
+from forget_audit.keys.signing import keyid_of, verify
 
 CERTIFICATES, DIGEST = "signing_certificate_v2", "message_digest"
 STAMP = "signature_time_stamp_token"

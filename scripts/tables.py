@@ -14,7 +14,7 @@ from pathlib import Path
 from forget_audit import registry
 from forget_audit.contracts import AttackInfo, MethodInfo
 from forget_audit.presets import page
-from forget_audit.profiles import PROFILES, Profile
+from forget_audit.verdict.profiles import PROFILES, Profile
 
 ROOT = Path(__file__).resolve().parent.parent
 HOMES: Mapping[str, str] = {

@@ -11,12 +11,12 @@ from zipfile import ZipFile
 ROOT = Path(__file__).resolve().parent.parent
 MUST = (
     "forget_audit/py.typed",
-    "forget_audit/starter/plan.toml.j2",
-    "forget_audit/starter/known_network.py",
-    "forget_audit/starter/write_predictions.py",
+    "forget_audit/starter/files/plan.toml.j2",
+    "forget_audit/starter/files/known_network.py",
+    "forget_audit/starter/files/write_predictions.py",
     "forget_audit/presets/lpu-mnist-mlp.toml",
     "forget_audit/reports/schemas/stress-1.json",
-    "forget_audit/starter/my_model.py",
+    "forget_audit/starter/files/my_model.py",
     "forget_audit/attacks/lira.py",
     "forget_audit/experiments/__init__.py",
     "forget_audit/methods/scrub.py",

@@ -12,12 +12,12 @@ from forget_audit.architectures import Architecture
 from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.methods.finetune import Finetune
 from forget_audit.pools import Pool, Shadow
-from forget_audit.practice import practise
-from forget_audit.references import Workshop
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index, Recipe
+from forget_audit.training.loop import Index, Recipe
+from forget_audit.training.practice import practise
+from forget_audit.training.references import Workshop
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows, Sensitive
 
 torch.set_num_threads(1)

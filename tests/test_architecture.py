@@ -14,12 +14,12 @@ REPORTS = sorted(
 )
 WITHOUT_TORCH = (
     *REPORTS,
-    "forget_audit.verify",
-    "forget_audit.gating",
-    "forget_audit.scoretable",
+    "forget_audit.verification.verify",
+    "forget_audit.deployment.gating",
+    "forget_audit.verdict.scoretable",
     "forget_audit.trust",
-    "forget_audit.ledger_check",
-    "forget_audit.ledger_proofs",
+    "forget_audit.ledger.check",
+    "forget_audit.ledger.proofs",
 )
 HEAVY = ("torch", "sklearn", "xgboost", "torchvision")
 ABSENT = f"""

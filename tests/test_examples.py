@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit.audit import carry_out
-from forget_audit.commission import from_plan
-from forget_audit.plan import check_plan
+from forget_audit.audits.audit import carry_out
+from forget_audit.audits.commission import from_plan
+from forget_audit.plans.plan import check_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -14,7 +14,7 @@ from forget_audit.errors import NotApplicable
 from forget_audit.labels import label_loss
 from forget_audit.registry import method
 from forget_audit.seeds import draw_seed, seeded_torch
-from forget_audit.training import Recipe, deal, descend, rows_tensors
+from forget_audit.training.loop import Recipe, deal, descend, rows_tensors
 from forget_audit.types import Case
 
 

@@ -36,7 +36,7 @@ from forget_audit.errors import AccessError
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.types import ACCESS_ORDER, Rows
-from forget_audit.yardstick import INSTANCE_FAMILY
+from forget_audit.verdict.yardstick import INSTANCE_FAMILY
 
 # Exact retraining is exposed to it as well, says its paper.
 BESIDE_THE_ORIGINAL = ("update_leakage",)

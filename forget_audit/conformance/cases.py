@@ -15,15 +15,15 @@ from torch import nn
 from forget_audit.architectures import Architecture
 from forget_audit.contracts import Method
 from forget_audit.methods.finetune import Finetune
-from forget_audit.originals import needs_its_own, original_for
 from forget_audit.pools import Pool, Shadow
-from forget_audit.practice import practise
 from forget_audit.questions import without_attribute
-from forget_audit.references import Workshop
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index, Recipe
+from forget_audit.training.loop import Index, Recipe
+from forget_audit.training.originals import needs_its_own, original_for
+from forget_audit.training.practice import practise
+from forget_audit.training.references import Workshop
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows, Sensitive
 
 LOOPS = (0, 6, 8, 9)

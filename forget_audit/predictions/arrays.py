@@ -14,7 +14,7 @@ import numpy.typing as npt
 from forget_audit.errors import CaseError, PlanError, Problem
 from forget_audit.sources.npz import read_npz
 from forget_audit.types import Floats
-from forget_audit.weighing import GROUPS, Group
+from forget_audit.verdict.weighing import GROUPS, Group
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

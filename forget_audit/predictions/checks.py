@@ -26,7 +26,7 @@ from forget_audit.predictions.arrays import (
     parts_in,
 )
 from forget_audit.predictions.models import model_problems
-from forget_audit.weighing import Group
+from forget_audit.verdict.weighing import Group
 
 SUM_ERROR = 1e-6  # for each class: what six digits or float32 leave
 FEWEST_ROWS = 2

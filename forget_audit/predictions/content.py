@@ -38,7 +38,7 @@ from forget_audit.predictions.models import FEWEST_IDENTITY, remarks
 from forget_audit.predictions.parquet_files import read_parquet
 from forget_audit.rows import read_only
 from forget_audit.types import Floats, Ids, Labels, Scope
-from forget_audit.weighing import Group
+from forget_audit.verdict.weighing import Group
 
 READERS = {
     ".npz": read_arrays,

@@ -18,7 +18,7 @@ from forget_audit.predictions.arrays import (
     parts_in,
 )
 from forget_audit.types import Floats, Labels
-from forget_audit.weighing import Group
+from forget_audit.verdict.weighing import Group
 
 FEWEST_RETRAINED = 3
 FEWEST_IDENTITY = 2

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from forget_audit.bench import Extent, machine
+from forget_audit.bench.running import Extent, machine
 from forget_audit.errors import NotApplicable
 from forget_audit.metering import metered
-from forget_audit.originals import needs_its_own, original_for
-from forget_audit.plan import Plan
+from forget_audit.plans.plan import Plan
 from forget_audit.presets.catalogue import Preset
 from forget_audit.presets.choices import Choice, chosen
 from forget_audit.presets.paper_metrics import Measuring, Parts, figure
 from forget_audit.presets.smoke_size import TEXT, smaller
-from forget_audit.references import Workshop
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
-from forget_audit.training import fitting_threads
+from forget_audit.training.loop import fitting_threads
+from forget_audit.training.originals import needs_its_own, original_for
+from forget_audit.training.references import Workshop
 from forget_audit.types import Case, Json, Progress, Rows
 
 FORMAT = "forget-audit-reproduction/1"

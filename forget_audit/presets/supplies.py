@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forget_audit.errors import PlanError, Problem
-from forget_audit.plan import Plan, check_plan
+from forget_audit.plans.plan import Plan, check_plan
 from forget_audit.presets.catalogue import Preset
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from forget_audit.errors import NotApplicable
 from forget_audit.stress.scouts import Scouts
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import SMALL_REQUEST, Floats, Ids, Labels, Rows, Scope
 from forget_audit.worst_case import Surrogate, WorstCase, extreme, gradient_norms
 

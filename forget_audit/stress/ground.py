@@ -10,12 +10,12 @@ from torch import nn
 
 from forget_audit.errors import PlanError, Problem
 from forget_audit.model_files import load_weights
-from forget_audit.plan import Plan
-from forget_audit.references import Workshop
-from forget_audit.sections import RequestSection
+from forget_audit.plans.plan import Plan
+from forget_audit.plans.sections import RequestSection
 from forget_audit.stress.drawing import Drawn
 from forget_audit.stress.scouts import Scouts, halves
 from forget_audit.targets import Target
+from forget_audit.training.references import Workshop
 from forget_audit.types import SMALL_REQUEST, Case, Labels, Rows
 from forget_audit.worst_case import Surrogate
 

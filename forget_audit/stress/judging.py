@@ -13,14 +13,14 @@ from forget_audit import registry, stats
 from forget_audit.errors import NotApplicable
 from forget_audit.outputs import Derived, Outputs, units_of
 from forget_audit.pools import Pool
-from forget_audit.profiles import Profile
 from forget_audit.questions import answers, asked
 from forget_audit.seeds import generator
 from forget_audit.stress.strategies import JUDGES
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Json, Rows
-from forget_audit.weighing import standard_error
-from forget_audit.yardstick import Influences, influences
+from forget_audit.verdict.profiles import Profile
+from forget_audit.verdict.weighing import standard_error
+from forget_audit.verdict.yardstick import Influences, influences
 
 BEYOND, WITHIN, UNDECIDED, NO_SIGNAL = "beyond", "within", "undecided", "no signal"
 FLAGS = (BEYOND, WITHIN, UNDECIDED, NO_SIGNAL)

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import forget_audit
-from forget_audit.bench_metrics import LEVEL, interval
+from forget_audit.bench.metrics import LEVEL, interval
 from forget_audit.contracts import Method
 from forget_audit.digests import canonical_json, plain, sha256
-from forget_audit.plan import Plan
-from forget_audit.profiles import PROFILES
+from forget_audit.plans.plan import Plan
 from forget_audit.stress.ground import Extent
 from forget_audit.stress.judging import FLAGS
 from forget_audit.stress.rounds import ERROR, MEASURED, NOT_APPLICABLE, ORIGINAL, SEARCH
 from forget_audit.stress.strategies import BASELINE, JUDGES, Strategy
 from forget_audit.types import Json
+from forget_audit.verdict.profiles import PROFILES
 
 FORMAT = "forget-audit/stress/1"
 MEASURES = (

@@ -10,18 +10,18 @@ from functools import partial
 import numpy as np
 from torch import nn
 
-from forget_audit.answering import AnswersOnly
 from forget_audit.contracts import Method
 from forget_audit.errors import CaseError, LeakageError, NotApplicable
-from forget_audit.originals import needs_its_own, original_for
-from forget_audit.profiles import Profile
+from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.seeds import derive, generator
 from forget_audit.stress.drawing import Drawn
 from forget_audit.stress.ground import Extent, Ground, case_of
 from forget_audit.stress.judging import Judge
 from forget_audit.stress.strategies import Strategy, keep_apart
 from forget_audit.targets import Target
+from forget_audit.training.originals import needs_its_own, original_for
 from forget_audit.types import SMALL_REQUEST, Case, Json
+from forget_audit.verdict.profiles import Profile
 from forget_audit.worst_case import WorstCase
 
 log = logging.getLogger(__name__)

@@ -17,16 +17,16 @@ import forget_audit
 from forget_audit.contracts import Method
 from forget_audit.digests import canonical_json, case_digest, file_digest, plain, sha256
 from forget_audit.digests import sources_digest as sources
-from forget_audit.plan import Plan
-from forget_audit.profiles import PROFILES
-from forget_audit.references import fingerprint
+from forget_audit.plans.plan import Plan
 from forget_audit.stress import ground as grounds
 from forget_audit.stress.ground import Extent, Split
 from forget_audit.stress.results import Found, document
 from forget_audit.stress.rounds import one_set
 from forget_audit.stress.strategies import Strategy, curve
-from forget_audit.training import fitting_threads
+from forget_audit.training.loop import fitting_threads
+from forget_audit.training.references import fingerprint
 from forget_audit.types import Json, Progress
+from forget_audit.verdict.profiles import PROFILES
 
 log = logging.getLogger(__name__)
 

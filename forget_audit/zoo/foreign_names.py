@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from forget_audit import estimator_files
 from forget_audit.digests import file_digest
 from forget_audit.errors import ModelError
+from forget_audit.foreign import estimator_files
 from forget_audit.named_objects import import_object
 from forget_audit.zoo.hub_folders import read_config
 from forget_audit.zoo.hugging_face import Networks
@@ -32,12 +32,12 @@ def find(name: str, folder: Path) -> Builder | None:
         MissingDependency: If the library that it needs is not installed.
     """
     if name == "xgboost":
-        from forget_audit.boosted import xgboost_classifier
+        from forget_audit.foreign.boosted import xgboost_classifier
 
         return xgboost_classifier
     kind, _, rest = name.partition(":")
     if kind == "sklearn":
-        from forget_audit import estimators
+        from forget_audit.foreign import estimators
 
         found: Builder = estimators.find(rest)
         return found
@@ -103,6 +103,6 @@ class _Sklearn:
         self.model = estimator_files.loads(file.read_bytes())
 
     def __call__(self, shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        from forget_audit.estimators import Estimator
+        from forget_audit.foreign.estimators import Estimator
 
         return Estimator(self.model, math.prod(shape), n_classes).untrained()

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit import holdings, proofs, reissue, scoretable
+from forget_audit import proofs
+from forget_audit.audits import holdings, reissue
 from forget_audit.errors import ForgetAuditError, LeakError, VerificationError
-from forget_audit.ledger import Ledger
+from forget_audit.keys.signing import SigningKey
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports.folders import PURGE, REVIEW, SCORES
 from forget_audit.reports.release import Terms
-from forget_audit.signing import SigningKey
 from forget_audit.trust import Trust
-from forget_audit.verify import VerifyResult, verify_path
+from forget_audit.verdict import scoretable
+from forget_audit.verification.verify import VerifyResult, verify_path
 from tests.fixtures.audited import FORGOTTEN, audit, run
 from tests.fixtures.released import copied, key
 

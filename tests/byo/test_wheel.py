@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from forget_audit.scoretable import recompute
 from forget_audit.trust import Trust
-from forget_audit.verify import verify_path
+from forget_audit.verdict.scoretable import recompute
+from forget_audit.verification.verify import verify_path
 from tests.byo.newcomer import ROOT, Newcomer, Ran, edit, install
 from tests.fixtures.formats import make_cifar10
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from forget_audit.calibration import Bench, Size, Trial, answers_of, calibrate
-from forget_audit.commission import Commission, from_plan
+from forget_audit.audits.calibration import Bench, Size, Trial, answers_of, calibrate
+from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.outputs import Outputs
-from forget_audit.plan import check_plan
-from forget_audit.references import Counts, prepare_references
+from forget_audit.plans.plan import check_plan
 from forget_audit.targets import Target
+from forget_audit.training.references import Counts, prepare_references
 from forget_audit.types import Features, Floats
 
 SIZE = Size(pool=60, originals=9, retrained=30, bad=2, left_in=2, shares=(0.4,))

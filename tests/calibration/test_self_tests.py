@@ -16,24 +16,26 @@ from scipy.stats import binom, chisquare, rankdata
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from forget_audit import epsilon, exact_tests, impostors, registry, stats, weighing, yardstick
+from forget_audit import registry, stats
 from forget_audit.attacks.loss_cross_validation import LossCrossValidation
-from forget_audit.battery import score_groups
-from forget_audit.calibration import RETRAINED, answers_of
+from forget_audit.audits import impostors
+from forget_audit.audits.battery import score_groups
+from forget_audit.audits.calibration import RETRAINED, answers_of
+from forget_audit.audits.impostors import UNLEARNERS
 from forget_audit.contracts import Scores
 from forget_audit.errors import LeakageError
 from forget_audit.experiments.backdoor import decision_rule
 from forget_audit.experiments.challenge_quality import row_epsilons, weights
-from forget_audit.impostors import UNLEARNERS
 from forget_audit.outputs import Derived, Outputs
-from forget_audit.policy import weigh
 from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Floats
-from forget_audit.weighing import Family, Models
+from forget_audit.verdict import epsilon, exact_tests, weighing, yardstick
+from forget_audit.verdict.policy import weigh
+from forget_audit.verdict.weighing import Family, Models
 from tests.calibration.conftest import (
     SIZE,
     Lookup,
@@ -336,7 +338,7 @@ def test_f_an_odd_last_batch_is_not_taken_for_a_residue(
         size = (n - 5) // (steps - 1)
         return np.split(rng.permutation(n), size * np.arange(1, steps))
 
-    monkeypatch.setattr("forget_audit.together.deal", odd)
+    monkeypatch.setattr("forget_audit.training.together.deal", odd)
     audited = differing(trained.commission, "odd batch", OTHERS)
     trials = [
         trial

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from forget_audit import bench_requests, cli, registry
+from forget_audit import cli, registry
+from forget_audit.bench import requests as bench_requests
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.methods.finetune import Finetune
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
 from forget_audit.types import Case
 
 Run = Callable[..., tuple[int, str, str]]

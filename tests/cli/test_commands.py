@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from forget_audit import cli, demo
+from forget_audit import cli
+from forget_audit.commands import demo
 from forget_audit.errors import ForgetAuditError
 
 PLAN = """\
@@ -297,7 +298,7 @@ def test_a_passphrase_protects_the_key(
 def test_a_folder_with_other_files_is_refused_before_anything_is_trained(
     run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forget_audit.runs.carry_out", None)
+    monkeypatch.setattr("forget_audit.audits.runs.carry_out", None)
     plan = write(workplace, "mine.toml", method='[method]\nname = "retrain"')
     (workplace / "thesis").mkdir()
     (workplace / "thesis" / "chapter.txt").write_text("mine", encoding="utf-8")
@@ -322,7 +323,7 @@ def test_errors_of_an_audit_are_one_line_and_code_four(
     def fail(*_: object, **__: object) -> None:
         raise ForgetAuditError("the disk is full")
 
-    monkeypatch.setattr("forget_audit.runs.certify", fail)
+    monkeypatch.setattr("forget_audit.audits.runs.certify", fail)
     plan = write(workplace, "fail.toml", method='[method]\nname = "retrain"')
     code, out, err = run("certify", plan)
     assert (code, out, err) == (4, "", "the disk is full\n")

@@ -10,10 +10,10 @@ import pytest
 
 from forget_audit import cli, diagnosis
 from forget_audit.diagnosis import Finding, diagnose
-from forget_audit.ledger import Ledger
+from forget_audit.keys.signing import SigningKey
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports import pdf
 from forget_audit.reports.pdf import Maker
-from forget_audit.signing import SigningKey
 from forget_audit.trust import Trust
 
 

@@ -21,8 +21,8 @@ from forget_audit.errors import AccessError, NotApplicable
 from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.seeds import generator
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index, Recipe
+from forget_audit.training.loop import Index, Recipe
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.trials import Experiment, Lab
 from forget_audit.types import ACCESS_ORDER, Access, Case, Rows
 

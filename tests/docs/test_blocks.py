@@ -70,7 +70,7 @@ independence = "did not train the model"
 CHECK = """\
 import tomllib
 from pathlib import Path
-from forget_audit.plan import check_plan
+from forget_audit.plans.plan import check_plan
 check_plan(tomllib.loads(Path("%s").read_text("utf-8")), Path())
 """
 LEDGER = "~/.config/forget-audit/ledger.sqlite"

@@ -14,7 +14,8 @@ import pytest
 import typer
 from pydantic_core import PydanticUndefined
 
-from forget_audit import cli, plan, sections
+from forget_audit import cli
+from forget_audit.plans import plan, sections
 from scripts import blocks, tables
 from scripts.blocks import FENCE, ROOT, Block, commands
 
@@ -194,8 +195,8 @@ def test_plan_page_has_no_other_sections() -> None:
 
 
 def test_verdict_page_names_every_statistic_gate_and_reason() -> None:
-    from forget_audit import yardstick
     from forget_audit.reports import words
+    from forget_audit.verdict import yardstick
 
     text = (ROOT / "docs/verdict.md").read_text("utf-8")
     families = (yardstick.INSTANCE_FAMILY, yardstick.CLASS_FAMILY, yardstick.FIDELITY_FAMILY)

@@ -15,9 +15,9 @@ from forget_audit.methods.amnesiac import Amnesiac
 from forget_audit.methods.partial_amnesiac import PartialAmnesiac
 from forget_audit.seeds import generator
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe, deal
-from forget_audit.training_log import Grouped, Step, TrainingLog, initial_only, record
+from forget_audit.training.log import Grouped, Step, TrainingLog, initial_only, record
+from forget_audit.training.loop import Recipe, deal
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Rows
 
 Shape = tuple[int, ...]

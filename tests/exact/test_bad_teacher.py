@@ -16,8 +16,8 @@ from forget_audit.methods.bad_teacher import BadTeacher, blindspot
 from forget_audit.methods.retrain import Retrain
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows
 from tests.fixtures.requests import Train
 

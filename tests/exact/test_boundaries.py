@@ -17,7 +17,7 @@ from forget_audit.methods.boundary_expanding import BoundaryExpanding
 from forget_audit.methods.boundary_shrink import REACH, BoundaryShrink, curvature, row_weights
 from forget_audit.seeds import draw_seed, seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 from tests.fixtures.requests import Train
 

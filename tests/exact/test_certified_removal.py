@@ -20,8 +20,8 @@ from forget_audit.methods._certified import (
 from forget_audit.methods.certified_removal import CertifiedRemoval
 from forget_audit.seeds import derive, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe, rows_tensors
+from forget_audit.training.loop import Recipe, rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Labels, Rows
 
 GENEROUS = CertifiedRemoval(epsilon=1e6)

@@ -12,7 +12,7 @@ from forget_audit.errors import NotApplicable
 from forget_audit.methods._forest import LEAF, Forest, Grower
 from forget_audit.methods.dare import Dare
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows
 
 SMALL = Dare(trees=3, depth=6)

@@ -12,9 +12,9 @@ from forget_audit.errors import NotApplicable
 from forget_audit.labels import label_loss
 from forget_audit.methods.delta_grad import DeltaGrad, quasi_hessian
 from forget_audit.targets import weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index
-from forget_audit.training_log import TrainingLog, record
+from forget_audit.training.log import TrainingLog, record
+from forget_audit.training.loop import Index
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case
 
 METHOD = DeltaGrad()

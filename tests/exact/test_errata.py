@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from forget_audit import stats
 from forget_audit.seeds import seeded_torch
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import deal
-from forget_audit.training_log import record
+from forget_audit.training.log import record
+from forget_audit.training.loop import deal
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Floats
 
 

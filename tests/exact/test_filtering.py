@@ -24,8 +24,8 @@ from forget_audit.methods.weight_filtering import WeightFiltering
 from forget_audit.methods.weight_pruning import WeightPruning
 from forget_audit.questions import without_attribute
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe, rows_tensors
+from forget_audit.training.loop import Recipe, rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Floats, Rows
 from tests.fixtures.requests import Train
 

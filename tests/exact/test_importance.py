@@ -16,7 +16,7 @@ from forget_audit.methods._importance import power_sums, sample_importance, top
 from forget_audit.methods.ssd import Ssd, dampen
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 from tests.fixtures.requests import Train, trainer_of
 

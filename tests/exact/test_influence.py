@@ -13,7 +13,7 @@ from forget_audit.methods._hessian import Surface, conjugate_gradients, lissa, m
 from forget_audit.methods.influence_first import InfluenceFirst
 from forget_audit.methods.influence_second import InfluenceSecond
 from forget_audit.seeds import seeded_torch
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case, Rows
 from tests.fixtures.requests import Train
 

@@ -13,7 +13,7 @@ from forget_audit.methods.finetune import Finetune
 from forget_audit.methods.l1_sparse import L1Sparse
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 from tests.fixtures.requests import Train
 

@@ -13,7 +13,7 @@ from forget_audit.methods._curvature import newton_step
 from forget_audit.methods.l_codec import LCodec
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case, Floats
 from tests.fixtures.requests import Train
 

@@ -28,8 +28,8 @@ from forget_audit.methods.scrub import Scrub
 from forget_audit.methods.ssd import Ssd, adaptive_alpha, dampen
 from forget_audit.seeds import draw_seed, seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe, rows_tensors
+from forget_audit.training.loop import Recipe, rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows
 
 STEPPING = (

@@ -12,9 +12,9 @@ from forget_audit.errors import NotApplicable
 from forget_audit.methods import ntk
 from forget_audit.methods.ntk import Ntk, gram, linear_ends, trapezium
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import rows_tensors
-from forget_audit.training_log import TrainingLog, initial_only
+from forget_audit.training.log import TrainingLog, initial_only
+from forget_audit.training.loop import rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Rows
 from tests.fixtures.requests import Train
 

@@ -15,8 +15,8 @@ from forget_audit.methods.finetune import Finetune
 from forget_audit.methods.neggrad import NegGrad
 from forget_audit.methods.neggrad_plus import NegGradPlus
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
-from forget_audit.training_log import TrainingLog
+from forget_audit.training.log import TrainingLog
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 from tests.fixtures.requests import Train
 

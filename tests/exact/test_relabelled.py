@@ -16,8 +16,8 @@ from forget_audit.methods.random_label import RandomLabel
 from forget_audit.methods.retrain import Retrain
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training_log import initial_only
+from forget_audit.training.log import initial_only
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case
 from tests.fixtures.requests import Train
 

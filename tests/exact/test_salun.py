@@ -13,7 +13,7 @@ from forget_audit.methods._steps import Course
 from forget_audit.methods.random_label import RandomLabel
 from forget_audit.methods.salun import SalUn
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import Case
 from tests.fixtures.requests import Train
 

@@ -21,7 +21,7 @@ from forget_audit.methods.self_unlearning import SelfUnlearning
 from forget_audit.methods.suli import Suli
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.types import Case, Floats, Rows
 from tests.fixtures.requests import Train
 

@@ -22,8 +22,8 @@ from forget_audit.methods.random_label import RandomLabel
 from forget_audit.methods.retrain import Retrain
 from forget_audit.seeds import draw_seed, seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe, rows_tensors
+from forget_audit.training.loop import Recipe, rows_tensors
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import UNKNOWN, Case, Features, Labels, Rows
 from tests.fixtures.requests import Train, trainer_of
 

@@ -15,8 +15,8 @@ from forget_audit.methods._shards import Ensemble
 from forget_audit.methods.sisa import Sisa
 from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Rows
 from tests.fixtures.requests import trainer_of
 

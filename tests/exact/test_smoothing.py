@@ -16,7 +16,7 @@ from forget_audit.methods.ugradsl import UGradSl
 from forget_audit.methods.ugradsl_plus import UGradSlPlus
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import rows_tensors
+from forget_audit.training.loop import rows_tensors
 from forget_audit.types import UNKNOWN, Case
 from tests.fixtures.requests import Train
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from forget_audit import exact_tests, stats, yardstick
+from forget_audit import stats
 from forget_audit.seeds import generator
 from forget_audit.types import Floats
+from forget_audit.verdict import exact_tests, yardstick
 
 ALMOST_NEVER = 1e-5
 

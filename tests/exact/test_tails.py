@@ -17,7 +17,7 @@ from forget_audit.methods.eu_k import EuK
 from forget_audit.methods.finetune import Finetune
 from forget_audit.methods.retrain import Retrain
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import UNKNOWN, Case
 from tests.fixtures.requests import Train
 

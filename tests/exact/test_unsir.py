@@ -19,8 +19,8 @@ from forget_audit.methods._noise import forgotten_labels, noise_objective, sampl
 from forget_audit.methods.unsir import Unsir
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import UNKNOWN, Case, Floats, Labels, Rows
 
 CLASS = 3

@@ -7,7 +7,7 @@ import numpy as np
 import xgboost
 
 from forget_audit.architectures import Architecture
-from forget_audit.trainers import SelfTrainer
+from forget_audit.training.trainers import SelfTrainer
 from forget_audit.types import Case, Features, Labels, Rows
 
 WIDTH = 5

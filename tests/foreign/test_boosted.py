@@ -9,10 +9,10 @@ import pytest
 import torch
 import xgboost
 
-from forget_audit.answering import AnswersOnly, SelfTrained, adopt
-from forget_audit.boosted import Boosted
-from forget_audit.boosted_files import read_boosted
 from forget_audit.errors import ModelError
+from forget_audit.foreign.answering import AnswersOnly, SelfTrained, adopt
+from forget_audit.foreign.boosted import Boosted
+from forget_audit.foreign.boosted_files import read_boosted
 from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.targets import Target, weights_digest
 from forget_audit.types import Rows

@@ -30,10 +30,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from forget_audit import estimator_files
-from forget_audit.answering import AnswersOnly, SelfTrained, adopt
 from forget_audit.errors import MissingDependency, ModelError
-from forget_audit.estimators import Estimator
+from forget_audit.foreign import estimator_files
+from forget_audit.foreign.answering import AnswersOnly, SelfTrained, adopt
+from forget_audit.foreign.estimators import Estimator
 from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.targets import Target, weights_digest
 from tests.foreign.rows import FOREST, WIDTH, architecture, features, labels

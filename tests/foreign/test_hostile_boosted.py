@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forget_audit import ubjson
-from forget_audit.boosted import Boosted
-from forget_audit.boosted_files import read_boosted
 from forget_audit.errors import ModelError
+from forget_audit.foreign import ubjson
+from forget_audit.foreign.boosted import Boosted
+from forget_audit.foreign.boosted_files import read_boosted
 from tests.foreign.rows import WIDTH, classifier, features
 
 DEEP, SAMPLES = 200, 40

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from forget_audit import estimator_files
 from forget_audit.architectures import Architecture
 from forget_audit.errors import MissingDependency, ModelError
+from forget_audit.foreign import estimator_files
 from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.seeds import seeded_torch
 from forget_audit.targets import Target, weights_digest

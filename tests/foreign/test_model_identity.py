@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from forget_audit.deployment.gating import Decision, gate
 from forget_audit.digests import file_digest, sha256
 from forget_audit.errors import ModelError
-from forget_audit.gating import Decision, gate
 from forget_audit.model_identity import folder_digest, folder_manifest, model_digest
 from forget_audit.reports.attestation import audit_statement, seal
 from tests.fixtures.attested import reported

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from forget_audit.deploy_policy import Policy
+from forget_audit.deployment.gating import DEPLOY, Decision, gate
+from forget_audit.deployment.steps import REFUSALS
 from forget_audit.digests import canonical_json, sha256
-from forget_audit.gate_steps import REFUSALS
-from forget_audit.gating import DEPLOY, Decision, gate
-from forget_audit.ledger import Ledger
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports.attestation import (
     audit_statement,
     document_statement,
@@ -25,6 +24,7 @@ from forget_audit.reports.attestation import (
     seal,
 )
 from forget_audit.trust import Trust
+from forget_audit.verification.policy import Policy
 from tests.fixtures import attested, audited
 from tests.fixtures.attested import attestation, both, ended, reported, reviewer, stranger
 from tests.fixtures.released import copied, key, trust
@@ -424,7 +424,7 @@ def test_a_gate_that_breaks_stays_shut(desk: Desk, monkeypatch: pytest.MonkeyPat
     def broken(*_: object) -> Sequence[object]:
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("forget_audit.gating.steps", broken)
+    monkeypatch.setattr("forget_audit.deployment.gating.steps", broken)
     refused(desk.ask(desk.attest()), "unreadable", "by nought")
 
 

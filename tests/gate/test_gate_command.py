@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forget_audit import cli
-from forget_audit.ledger import Ledger
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports import sigstore
 from tests.fixtures import attested
 from tests.fixtures.released import copied, key, trust

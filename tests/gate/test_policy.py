@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from forget_audit import deploy_policy
-from forget_audit.attested import Attested, read_attested
-from forget_audit.deploy_policy import Policy, PolicyError, differences, too_old
-from forget_audit.gating import gate
+from forget_audit.deployment.gating import gate
 from forget_audit.reports.attestation import audit_statement, seal
+from forget_audit.verification import policy as deploy_policy
+from forget_audit.verification.attested import Attested, read_attested
+from forget_audit.verification.policy import Policy, PolicyError, differences, too_old
 from tests.fixtures.attested import UNLEARNED, attestation, reported
 from tests.fixtures.evidence import evidence
 from tests.fixtures.released import key, trust

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from forget_audit import deploy_policy
-from forget_audit.deploy_policy import Policy
+from forget_audit.deployment.steps import REFUSALS
 from forget_audit.digests import sha256
-from forget_audit.gate_steps import REFUSALS
+from forget_audit.verification import policy as deploy_policy
+from forget_audit.verification.policy import Policy
 from tests.fixtures import attested
 from tests.fixtures.evidence import evidence
 from tests.fixtures.released import copied, trust
@@ -29,10 +29,10 @@ needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MIS
 PROGRAM = f"""#!{sys.executable}
 # Both commands as the program has them, without the time to load all others.
 import typer
-from forget_audit import cli_gate
+from forget_audit.commands import gate
 app = typer.Typer()
-app.command("gate")(cli_gate.gate)
-app.command("bundle")(cli_gate.bundle)
+app.command("gate")(gate.gate)
+app.command("bundle")(gate.bundle)
 app()
 """
 

@@ -13,9 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from forget_audit.deploy_policy import Policy
 from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import sigstore
 from forget_audit.reports.attestation import (
     audit_statement,
@@ -27,8 +27,8 @@ from forget_audit.reports.attestation import (
     seal,
 )
 from forget_audit.reports.claims import AuditClaim, PurgeClaim, ReviewClaim
-from forget_audit.scoretable import from_bytes
-from forget_audit.signing import SigningKey
+from forget_audit.verdict.scoretable import from_bytes
+from forget_audit.verification.policy import Policy
 from tests.fixtures import attested
 from tests.fixtures.attested import attestation, reported
 from tests.fixtures.evidence import evidence, scores

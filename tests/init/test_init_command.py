@@ -18,7 +18,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from forget_audit import cli_init, runs
+from forget_audit.audits import runs
+from forget_audit.commands import init as cli_init
 from forget_audit.errors import ForgetAuditError
 from tests.fixtures.formats import make_cifar10
 
@@ -280,7 +281,7 @@ def test_a_person_at_a_terminal_is_asked_again_until_it_is_right(tmp_path: Path)
 
 def at_a_terminal(words: list[str], answers: list[str], folder: Path) -> tuple[int, str]:
     """Answer each question when it has been asked; return the exit code and the screen."""
-    code = "import typer; from forget_audit.cli_init import init; typer.run(init)"
+    code = "import typer; from forget_audit.commands.init import init; typer.run(init)"
     child, terminal = pty.fork()
     if child == 0:  # pragma: no cover
         os.chdir(folder)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forget_audit.errors import ForgetAuditError
-from forget_audit.starter import (
+from forget_audit.starter.code import adapter, functions
+from forget_audit.starter.writing import (
     ADAPTER,
     PLAN,
     WRITER,
@@ -20,7 +21,6 @@ from forget_audit.starter import (
     write,
     write_starter,
 )
-from forget_audit.starter_code import adapter, functions
 
 PLAIN = tomllib.loads(plan_text(Start(options={"key": "value"}, forget="ids.csv")))
 VALUES = st.recursive(

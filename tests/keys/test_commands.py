@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from forget_audit import cli, encrypted_keys, keyring, token_uris, trust
+from forget_audit import cli, trust
 from forget_audit.errors import KeyFileError
-from forget_audit.key_sources import find_key
-from forget_audit.ledger import Ledger
-from forget_audit.signing import SigningKey, grouped
+from forget_audit.keys import encrypted as encrypted_keys
+from forget_audit.keys import keyring, token_uris
+from forget_audit.keys.signing import SigningKey, grouped
+from forget_audit.keys.sources import find_key
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.trust import Trust
 from tests.keys.material import (
     PASSPHRASE,

@@ -9,10 +9,10 @@ import pytest
 from asn1crypto import pkcs12 as structure
 from cryptography.hazmat.primitives import serialization
 
-from forget_audit import signing
 from forget_audit.errors import KeyFileError
-from forget_audit.key_sources import asker, find_key, public_half
-from forget_audit.signing import SigningKey
+from forget_audit.keys import signing
+from forget_audit.keys.signing import SigningKey
+from forget_audit.keys.sources import asker, find_key, public_half
 from tests.keys.material import (
     PASSPHRASE,
     authority,

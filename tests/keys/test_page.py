@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from forget_audit import cli, token_uris
+from forget_audit import cli
+from forget_audit.keys import token_uris
 from tests.keys.material import PASSPHRASE, issued, own, pem, private
 from tests.keys.token import MODULES, needs_token, token
 

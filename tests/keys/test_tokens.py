@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from forget_audit import signing, token_uris, tokens
-from forget_audit.certificates import issue, supported
 from forget_audit.digests import sha256
 from forget_audit.errors import KeyFileError, MissingDependency
-from forget_audit.key_sources import find_key, public_half
-from forget_audit.signing import SigningKey
-from forget_audit.token_uris import TokenUri
+from forget_audit.keys import signing, token_uris, tokens
+from forget_audit.keys.certificates import issue, supported
+from forget_audit.keys.signing import SigningKey
+from forget_audit.keys.sources import find_key, public_half
+from forget_audit.keys.token_uris import TokenUri
 from tests.keys.material import issued, private, public_pem
 from tests.keys.token import LABEL, MODULE, PIN, needs_token, token, uri
 

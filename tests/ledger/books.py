@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
-from forget_audit import checkpoints, merkle
-from forget_audit.ledger import Ledger
-from forget_audit.ledger_entries import first_link, leaf_of, link
-from forget_audit.signing import SigningKey
+from forget_audit.keys.signing import SigningKey
+from forget_audit.ledger import checkpoints, merkle
+from forget_audit.ledger.entries import first_link, leaf_of, link
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.trust import Trust
 from forget_audit.types import Json
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit import ledger_file
-from forget_audit.ledger import Ledger
-from forget_audit.ledger_check import LedgerCheck, verify_ledger
+from forget_audit.ledger import file as ledger_file
+from forget_audit.ledger.check import LedgerCheck, verify_ledger
+from forget_audit.ledger.ledger import Ledger
+from forget_audit.ledger.witnesses import Witness, of_note, read
 from forget_audit.trust import Trust
-from forget_audit.witnesses import Witness, of_note, read
 from tests.ledger.books import (
     SIZE,
     book,

@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from forget_audit import checkpoints
 from forget_audit.errors import VerificationError
-from forget_audit.signing import SigningKey, keyid_of
+from forget_audit.keys.signing import SigningKey, keyid_of
+from forget_audit.ledger import checkpoints
 from tests.ledger.books import key, stranger
 
 ORIGIN = "forget-audit.org/ledger/" + "0123456789abcdef" * 2

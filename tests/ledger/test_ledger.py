@@ -17,15 +17,17 @@ from typing import Any
 
 import pytest
 
-from forget_audit import checkpoints, ledger_entries, ledger_file, merkle
 from forget_audit.errors import VerificationError
-from forget_audit.ledger import Ledger, LedgerError
-from forget_audit.ledger_check import verify_ledger
-from forget_audit.ledger_proofs import check_proof
-from forget_audit.signing import SigningKey
+from forget_audit.keys.signing import SigningKey
+from forget_audit.ledger import checkpoints, merkle
+from forget_audit.ledger import entries as ledger_entries
+from forget_audit.ledger import file as ledger_file
+from forget_audit.ledger.check import verify_ledger
+from forget_audit.ledger.ledger import Ledger, LedgerError
+from forget_audit.ledger.proofs import check_proof
+from forget_audit.ledger.witnesses import of_note
 from forget_audit.trust import Trust
 from forget_audit.types import Json
-from forget_audit.witnesses import of_note
 from tests.ledger.books import SIZE, book, copied, issue, key, report, stranger, trust, unguarded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -259,8 +261,9 @@ def test_an_entry_that_cannot_be_signed_is_not_recorded(tmp_path: Path) -> None:
 CRASH = """
 import os, sys
 from pathlib import Path
-from forget_audit import ledger, ledger_file
-from forget_audit.signing import SigningKey
+from forget_audit.ledger import file as ledger_file
+from forget_audit.ledger import ledger
+from forget_audit.keys.signing import SigningKey
 class Dying(SigningKey):
     @property
     def public_pem(self):  # read between the two INSERTs of an append
@@ -294,8 +297,8 @@ def test_a_crash_in_the_middle_records_nothing(tmp_path: Path) -> None:
 APPENDER = """
 import sys
 from pathlib import Path
-from forget_audit.ledger import Ledger
-from forget_audit.signing import SigningKey
+from forget_audit.ledger.ledger import Ledger
+from forget_audit.keys.signing import SigningKey
 key = SigningKey.load(Path(sys.argv[2]))
 for number in range(12):
     name = f"FA-20261121-{sys.argv[3]}{number:03d}"

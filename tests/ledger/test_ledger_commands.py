@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from forget_audit import cli_ledger, merkle
+from forget_audit.commands import ledger as cli_ledger
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import VerificationError
-from forget_audit.ledger import Ledger, LedgerError
+from forget_audit.ledger import merkle
+from forget_audit.ledger.ledger import Ledger, LedgerError
+from forget_audit.ledger.witnesses import read
 from forget_audit.trust import Trust
-from forget_audit.witnesses import read
 from tests.ledger.books import SIZE, book, copied, issue, key, report, trust, unguarded
 
 Run = Callable[..., tuple[int, str]]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import html, pdf, receipt
 from forget_audit.reports.view import ReportView
-from forget_audit.signing import SigningKey
 from forget_audit.types import Json
 from tests.fixtures.evidence import complete, longest
 from tests.look.hostile import hostile

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from forget_audit.errors import MissingDependency, VerificationError
-from forget_audit.mlflow_log import TrackingError, log_audit
-from forget_audit.scoretable import recompute
 from forget_audit.trust import Trust
-from forget_audit.verify import verify_path
+from forget_audit.verdict.scoretable import recompute
+from forget_audit.verification.verify import verify_path
+from forget_audit.views.mlflow_log import TrackingError, log_audit
 from tests.fixtures import audited
 from tests.fixtures.released import copied, key
 

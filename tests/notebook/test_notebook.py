@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from forget_audit import notebook, plots
 from forget_audit.errors import NotApplicable, UnknownName
 from forget_audit.reports import figures
 from forget_audit.reports.canvas import Plot
-from forget_audit.shown import evidence_of
 from forget_audit.types import Json
+from forget_audit.views import notebook, plots
+from forget_audit.views.shown import evidence_of
 from tests.fixtures.evidence import complete as evidence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,7 +199,7 @@ def test_nothing_heavy_is_imported() -> None:
     heavy = ("matplotlib.pyplot", "IPython", "torch", "mlflow")
     code = (
         "import sys, json\n"
-        "from forget_audit import mlflow_log, notebook, plots\n"
+        "from forget_audit.views import mlflow_log, notebook, plots\n"
         "found = json.load(sys.stdin)\n"
         "plots.influence(found)._repr_png_(); notebook.html(found); notebook.watch(1)\n"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -11,8 +11,8 @@ from forget_audit import stats
 from forget_audit.architectures import Architecture
 from forget_audit.attack_metrics import of_people
 from forget_audit.attacks.loss_cross_validation import LossCrossValidation
-from forget_audit.audit import Audit, carry_out
-from forget_audit.commission import Commission
+from forget_audit.audits.audit import Audit, carry_out
+from forget_audit.audits.commission import Commission
 from forget_audit.contracts import Scores
 from forget_audit.data import Request, prepare
 from forget_audit.datasets import Dataset
@@ -20,13 +20,13 @@ from forget_audit.errors import CaseError, NotApplicable
 from forget_audit.methods.finetune import Finetune
 from forget_audit.outputs import unit_means
 from forget_audit.pools import Pool
-from forget_audit.references import Counts, shadow_members
-from forget_audit.scoretable import from_bytes, models_of, recompute
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.references import Counts, shadow_members
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Floats, Ids, Rows
+from forget_audit.verdict.scoretable import from_bytes, models_of, recompute
 
 HEAVY = "person-heavy"
 

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from forget_audit import commission, predicted, scoretable
-from forget_audit.commission import Commission, make_subject
-from forget_audit.plan import Plan, check_plan
-from forget_audit.policy import Weighed, weigh
+from forget_audit.audits import commission, predicted
+from forget_audit.audits.commission import Commission, make_subject
+from forget_audit.plans.plan import Plan, check_plan
 from forget_audit.predictions.arrays import LETTERS, PARTS
-from forget_audit.references import prepare_references
 from forget_audit.targets import Target
-from forget_audit.weighing import GROUPS, Group
+from forget_audit.training.references import prepare_references
+from forget_audit.verdict import scoretable
+from forget_audit.verdict.policy import Weighed, weigh
+from forget_audit.verdict.weighing import GROUPS, Group
 
 Arrays = dict[str, npt.NDArray[Any]]
 NAMES = {letter: part for part, letter in PARTS.items()}

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forget_audit import cli, predicted
+from forget_audit import cli
+from forget_audit.audits import predicted
 from forget_audit.errors import CaseError, PlanError
 from forget_audit.model_identity import model_digest
-from forget_audit.plan import check_plan
+from forget_audit.plans.plan import check_plan
 from tests.predictions.recorded import (
     lines,
     plan_of,

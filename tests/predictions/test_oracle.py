@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from forget_audit import predicted, registry, scoretable
-from forget_audit.audit import carry_out
-from forget_audit.battery import run_battery
-from forget_audit.commission import Commission
+from forget_audit import registry
+from forget_audit.audits import predicted
+from forget_audit.audits.audit import carry_out
+from forget_audit.audits.battery import run_battery
+from forget_audit.audits.commission import Commission
+from forget_audit.audits.predicted import Recorded
 from forget_audit.errors import ModelError, NotApplicable
 from forget_audit.findings import AttackResult
 from forget_audit.model_files import safetensors_bytes
-from forget_audit.policy import Weighed
-from forget_audit.predicted import Recorded
 from forget_audit.predictions import from_arrays
-from forget_audit.references import prepare_references
 from forget_audit.targets import Target
+from forget_audit.training.references import prepare_references
 from forget_audit.types import Rows
+from forget_audit.verdict import scoretable
+from forget_audit.verdict.policy import Weighed
 from tests.predictions.recorded import (
     Arrays,
     groups_of,

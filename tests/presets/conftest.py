@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit import plan
 from forget_audit.datasets import Dataset
+from forget_audit.plans import plan
 from forget_audit.sources.loading import load
 from tests.presets import copies
 

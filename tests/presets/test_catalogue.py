@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from forget_audit import registry, sections
+from forget_audit import registry
 from forget_audit.architectures import Architecture
 from forget_audit.errors import UnknownName
+from forget_audit.plans import sections
 from forget_audit.presets import catalogue, page, plan_file
 from forget_audit.presets.catalogue import Preset, cards, get_preset, plan_for, presets
 from forget_audit.presets.choices import choice, chosen

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from forget_audit import cli_presets
+from forget_audit.commands import presets as cli_presets
 from forget_audit.errors import PlanError
 from forget_audit.methods.lpu_flip import LpuFlip
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from forget_audit import commission, forecasts, stats
-from forget_audit.audit import carry_out
+from forget_audit import stats
+from forget_audit.audits import commission, forecasts
+from forget_audit.audits.audit import carry_out
 from forget_audit.errors import PlanError
 from forget_audit.methods.ssd import Ssd
 from forget_audit.presets.catalogue import Preset, get_preset, presets

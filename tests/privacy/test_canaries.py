@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from forget_audit import runs
+from forget_audit.audits import runs
 from forget_audit.errors import LeakError
-from forget_audit.ledger import Ledger
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.progress import Silent
 from forget_audit.trust import Trust
-from forget_audit.verify import verify_path
+from forget_audit.verification.verify import verify_path
 from tests.fixtures.programs import say
 
 USER, HOST = "zaphod-Quokka", "heart-of-gold-Quokka"

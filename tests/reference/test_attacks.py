@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional
 
-from forget_audit import stats, yardstick
+from forget_audit import stats
 from forget_audit.attacks._shadow_features import best_threshold, features, lessons
 from forget_audit.attacks.attribute_inference import AttributeInference
 from forget_audit.attacks.entropy_logistic import EntropyLogistic
@@ -30,8 +30,9 @@ from forget_audit.outputs import Derived, Outputs
 from forget_audit.pools import Pool
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.training import deal
+from forget_audit.training.loop import deal
 from forget_audit.types import Case, Floats, Rows, Sensitive
+from forget_audit.verdict import yardstick
 
 
 def scores_of(attack: Attack, pool: Pool, case: Case, target: Target) -> Scores:

@@ -10,17 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from forget_audit import controls, impostors, policy, scoretable, stats, whitebox, yardstick
+from forget_audit import stats, whitebox
 from forget_audit.architectures import Architecture
+from forget_audit.audits import impostors
 from forget_audit.errors import NotApplicable, VerificationError
 from forget_audit.outputs import Outputs
-from forget_audit.profiles import PROFILES
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows
-from forget_audit.weighing import GROUPS, Models
+from forget_audit.verdict import controls, policy, scoretable, yardstick
+from forget_audit.verdict.profiles import PROFILES
+from forget_audit.verdict.weighing import GROUPS, Models
 from tests.reference import slow_verdict as slow
 
 STANDARD = PROFILES["standard"]

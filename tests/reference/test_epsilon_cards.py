@@ -11,7 +11,7 @@ import torch
 from scipy.stats import binom
 from torch import nn
 
-from forget_audit import epsilon, registry, stats
+from forget_audit import registry, stats
 from forget_audit.contracts import Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.experiments._canaries import guess_coins
@@ -27,7 +27,8 @@ from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.trials import Experiment
 from forget_audit.types import Case, Floats, Rows
-from forget_audit.yardstick import influences
+from forget_audit.verdict import epsilon
+from forget_audit.verdict.yardstick import influences
 
 Labs = Callable[[Procedure], Laboratory]
 COPIES = 16

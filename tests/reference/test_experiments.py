@@ -21,7 +21,7 @@ from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.pools import Pool
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.training import Index
+from forget_audit.training.loop import Index
 from forget_audit.trials import Experiment, Lab
 from forget_audit.types import Case, Rows
 

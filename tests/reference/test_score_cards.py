@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from torch import nn
 from torch.nn import functional
 
-from forget_audit import stats, yardstick
+from forget_audit import stats
 from forget_audit.attacks.jensen_shannon import JensenShannon
 from forget_audit.attacks.loss_cross_validation import (
     Deal,
@@ -41,8 +41,9 @@ from forget_audit.outputs import Derived, Outputs
 from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Floats, Rows
+from forget_audit.verdict import yardstick
 
 CARDS: Sequence[Callable[[], Attack]] = (
     MetricThresholds,

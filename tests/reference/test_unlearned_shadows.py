@@ -31,10 +31,10 @@ from forget_audit.attacks.update_leakage import UpdateLeakage
 from forget_audit.contracts import Attack, MethodInfo, Scores, Unlearned, UnlearnReport
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import CandidateShadow, Pool, Shadow
-from forget_audit.practice import choose_candidates, deal_candidates, practise
-from forget_audit.references import Workshop
 from forget_audit.seeds import draw_seed, generator
 from forget_audit.targets import Target
+from forget_audit.training.practice import choose_candidates, deal_candidates, practise
+from forget_audit.training.references import Workshop
 from forget_audit.types import Case, Features, Floats, Labels, Rows
 
 RETAIN, FORGET, TEST, AUXILIARY = np.split(np.arange(240), [20, 40, 90])

@@ -9,9 +9,9 @@ import pytest
 from scipy import stats as distributions
 from statsmodels.stats.weightstats import ttost_ind
 
-from forget_audit import controls, policy, profiles, weighing, yardstick
 from forget_audit.outputs import Derived, Outputs
-from forget_audit.weighing import Models
+from forget_audit.verdict import controls, policy, profiles, weighing, yardstick
+from forget_audit.verdict.weighing import Models
 
 location = Path(__file__).with_name("slow_verdict.py")
 loader = importlib.util.spec_from_file_location("slow_verdict", location)

@@ -24,8 +24,8 @@ from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Index, deal
+from forget_audit.training.loop import Index, deal
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Floats, Labels, Rows
 
 DIGIT = 3

@@ -12,10 +12,10 @@ import pytest
 
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import VerificationError
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import attestation
 from forget_audit.reports.attestation import open_envelope, seal
 from forget_audit.reports.envelope import PAYLOAD_TYPE, pre_authentication
-from forget_audit.signing import SigningKey
 from tests.fixtures.evidence import evidence
 from tests.fixtures.released import key
 

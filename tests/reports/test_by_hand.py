@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from forget_audit.digests import sha256
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import html_signature
-from forget_audit.signing import SigningKey
 from tests.fixtures.attested import reviewed, reviewer, with_pdf
 from tests.fixtures.released import copied, key
 

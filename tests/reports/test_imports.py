@@ -7,7 +7,7 @@ import pytest
 
 MODULES = (
     "forget_audit.reports.release", "forget_audit.reports.pdf", "forget_audit.reports.figures",
-    "forget_audit.reports.pdf_signature", "forget_audit.verify", "forget_audit.trust",
+    "forget_audit.reports.pdf_signature", "forget_audit.verification.verify", "forget_audit.trust",
 )  # fmt: skip
 
 

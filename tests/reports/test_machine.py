@@ -12,10 +12,10 @@ import pytest
 
 from forget_audit.digests import canonical_json
 from forget_audit.errors import MissingDependency
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import html, pdf, receipt
 from forget_audit.reports.release import Terms, release
-from forget_audit.signing import SigningKey
-from forget_audit.verify import verify_path
+from forget_audit.verification.verify import verify_path
 from tests.fixtures.evidence import evidence, scores, without_figures
 from tests.fixtures.released import key, trust
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit import scoretable
 from forget_audit.reports import evidence as evidence_file
 from forget_audit.reports import html
 from forget_audit.trust import load
-from forget_audit.verify import verify_path
+from forget_audit.verdict import scoretable
+from forget_audit.verification.verify import verify_path
 from tests.fixtures.released import key
 
 OLDER = Path(__file__).parents[1] / "fixtures" / "older"

@@ -21,11 +21,11 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.xref import ObjStreamRef
 
 from forget_audit.errors import VerificationError
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import pdf_signature
 from forget_audit.reports.pdf_signature import PdfCheck, countersign, sign, verify_pdf
 from forget_audit.reports.pyhanko_calls import preload
 from forget_audit.reports.view import Places
-from forget_audit.signing import SigningKey
 from tests.fixtures.pdfs import (
     ATTACHED,
     PLACES,

@@ -15,10 +15,10 @@ from forget_audit.errors import (
     MissingDependency,
     VerificationError,
 )
-from forget_audit.ledger import Ledger
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports import folders, pdf, release
 from forget_audit.reports.attestation import open_self_signed
-from forget_audit.verify import verify_path
+from forget_audit.verification.verify import verify_path
 from tests.fixtures.evidence import evidence, scores, without_figures
 from tests.fixtures.released import folder, key, trust
 

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
-from forget_audit import signing
 from forget_audit.errors import KeyFileError
-from forget_audit.key_sources import find_key
-from forget_audit.signing import SigningKey
+from forget_audit.keys import signing
+from forget_audit.keys.signing import SigningKey
+from forget_audit.keys.sources import find_key
 from tests.keys.material import own as key
 from tests.keys.material import private, public_pem
 

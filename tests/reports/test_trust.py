@@ -9,9 +9,9 @@ import pytest
 
 from forget_audit import trust
 from forget_audit.errors import KeyFileError
-from forget_audit.signing import SigningKey
+from forget_audit.keys.signing import SigningKey
+from forget_audit.keys.trusted import Revocation
 from forget_audit.trust import Trust
-from forget_audit.trusted_keys import Revocation
 from tests.keys.material import authority, certificate, issued, own, pem, private, public_pem
 
 NOW = datetime.now(UTC)

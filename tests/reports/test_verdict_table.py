@@ -12,13 +12,13 @@ import pytest
 
 from forget_audit.cli import CODES
 from forget_audit.findings import Gate
-from forget_audit.policy import decide, weigh
-from forget_audit.profiles import PROFILES
 from forget_audit.reports import headlines, page_one, plain_words
 from forget_audit.reports.languages import catalogue
 from forget_audit.types import Json, Scope
-from forget_audit.weighing import Family
-from forget_audit.yardstick import INSTANCE_FAMILY
+from forget_audit.verdict.policy import decide, weigh
+from forget_audit.verdict.profiles import PROFILES
+from forget_audit.verdict.weighing import Family
+from forget_audit.verdict.yardstick import INSTANCE_FAMILY
 from tests.fixtures.evidence import evidence
 from tests.unit.test_policy import comparison, world
 

@@ -7,13 +7,13 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from forget_audit.architectures import Architecture
-from forget_audit.plan import Plan, check_plan
+from forget_audit.plans.plan import Plan, check_plan
 from forget_audit.seeds import derive
 from forget_audit.stress.ground import Extent, Ground, Split, ground, split
 from forget_audit.stress.scouts import Scouts, halves
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Ids, Rows
 from forget_audit.worst_case import Surrogate
 

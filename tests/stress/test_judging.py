@@ -6,10 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from forget_audit import weighing, yardstick
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.pools import Pool
-from forget_audit.profiles import PROFILES
 from forget_audit.registry import get_attack
 from forget_audit.seeds import derive
 from forget_audit.stress.drawing import Drawn
@@ -17,8 +15,10 @@ from forget_audit.stress.ground import case_of
 from forget_audit.stress.judging import Judge
 from forget_audit.stress.strategies import JUDGES
 from forget_audit.targets import Target
-from forget_audit.trainers import RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case
+from forget_audit.verdict import weighing, yardstick
+from forget_audit.verdict.profiles import PROFILES
 from tests.stress.small import prepared
 
 STANDARD = PROFILES["standard"]

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from forget_audit.answering import AnswersOnly
 from forget_audit.errors import CaseError, LeakageError, NotApplicable, UnknownName
+from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.stress import drawing
 from forget_audit.stress.drawing import Drawn
 from forget_audit.stress.ground import case_of

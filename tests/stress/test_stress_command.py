@@ -8,7 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from forget_audit import cli_stress, registry
+from forget_audit import registry
+from forget_audit.commands import stress as cli_stress
 from forget_audit.errors import PlanError
 from forget_audit.stress.strategies import STRATEGIES
 from tests.stress.test_running import Broken

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forget_audit.reports import pdf_signature
-from forget_audit.verify import verify_path
+from forget_audit.verification.verify import verify_path
 from tests.fixtures import attested, pdfs
 from tests.fixtures.released import copied, key, trust
 

@@ -9,9 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from forget_audit.deploy_policy import Policy
 from forget_audit.digests import file_digest, sha256
-from forget_audit.ledger import Ledger
+from forget_audit.ledger.ledger import Ledger
 from forget_audit.reports import pdf_signature
 from forget_audit.reports.attestation import (
     audit_statement,
@@ -21,8 +20,9 @@ from forget_audit.reports.attestation import (
 )
 from forget_audit.reports.timestamps import Timestamper
 from forget_audit.trust import Trust
-from forget_audit.verify import VerifyResult, verify_path
-from forget_audit.verify_signers import Moment, standing
+from forget_audit.verification.policy import Policy
+from forget_audit.verification.signers import Moment, standing
+from forget_audit.verification.verify import VerifyResult, verify_path
 from tests.fixtures import attested, pdfs
 from tests.fixtures.attested import both, reviewer, stranger
 from tests.fixtures.evidence import evidence

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from forget_audit.digests import canonical_json, file_digest
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports import html, html_signature
 from forget_audit.reports.attestation import audit_statement, release_statement, seal
-from forget_audit.signing import SigningKey
 from forget_audit.trust import Trust
 from forget_audit.types import Json
-from forget_audit.verify import VerifyResult, verify_path
+from forget_audit.verification.verify import VerifyResult, verify_path
 from tests.fixtures.attested import committed, issue, resign, reviewer, small, with_pdf
 from tests.fixtures.evidence import evidence
 from tests.fixtures.released import copied, folder, key, trust

@@ -26,9 +26,9 @@ from pyhanko.sign import fields, signers
 from pyhanko.stamp import NoOpStampStyle
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
+from forget_audit.keys.signing import SigningKey
 from forget_audit.reports.pdf_signature import PdfCheck, countersign, sign, verify_pdf
 from forget_audit.reports.pyhanko_calls import signer
-from forget_audit.signing import SigningKey
 from tests.fixtures.pdfs import PLACES, issuer, reviewed, reviewer, signed, unsigned
 from tests.fixtures.programs import needs, say
 

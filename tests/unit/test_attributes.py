@@ -8,20 +8,22 @@ import pytest
 import torch
 from torch import nn
 
-from forget_audit import attributes, impostors, questions, yardstick
-from forget_audit.audit import carry_out
-from forget_audit.calibration import answers_of
-from forget_audit.commission import Commission, from_plan
+from forget_audit import attributes, questions
+from forget_audit.audits import impostors
+from forget_audit.audits.audit import carry_out
+from forget_audit.audits.calibration import answers_of
+from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.data import Request, prepare
 from forget_audit.errors import CaseError, NotApplicable
 from forget_audit.labels import label_loss, to_forget
-from forget_audit.plan import check_plan
-from forget_audit.policy import weigh
-from forget_audit.references import Counts, References, prepare_references
+from forget_audit.plans.plan import check_plan
 from forget_audit.sources.loading import load
 from forget_audit.targets import Target
+from forget_audit.training.references import Counts, References, prepare_references
 from forget_audit.types import UNKNOWN, Case, Rows
-from forget_audit.weighing import Models
+from forget_audit.verdict import yardstick
+from forget_audit.verdict.policy import weigh
+from forget_audit.verdict.weighing import Models
 from tests.fixtures.requests import attribute_case, instance_case, labels_case
 
 __all__ = ["attribute_case", "instance_case", "labels_case"]

@@ -7,17 +7,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from forget_audit import exact_tests, registry
+from forget_audit import registry
 from forget_audit.architectures import Architecture
-from forget_audit.battery import run_battery, score_groups
+from forget_audit.audits.battery import run_battery, score_groups
 from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.data import Request, prepare
 from forget_audit.pools import Pool
-from forget_audit.references import Counts, Workshop, prepare_references
 from forget_audit.sources import loading as datasets
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.references import Counts, Workshop, prepare_references
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import SMALL_REQUEST, Case
+from forget_audit.verdict import exact_tests
 
 SEED = 4
 

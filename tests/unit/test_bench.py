@@ -16,12 +16,11 @@ import pytest
 from scipy import stats as distributions
 from torch import nn
 
-from forget_audit import registry, stats, whitebox, yardstick
-from forget_audit.bench import Extent, bench
-from forget_audit.bench_columns import METRICS
-from forget_audit.bench_entries import CONTROLS, Entry, entries
-from forget_audit.bench_inside import probe_auc
-from forget_audit.bench_metrics import (
+from forget_audit import registry, stats, whitebox
+from forget_audit.bench.columns import METRICS
+from forget_audit.bench.entries import CONTROLS, Entry, entries
+from forget_audit.bench.inside import probe_auc
+from forget_audit.bench.metrics import (
     Seen,
     ask,
     call_of_head,
@@ -30,21 +29,23 @@ from forget_audit.bench_metrics import (
     interval,
     measure,
 )
-from forget_audit.bench_plots import svg
-from forget_audit.bench_requests import REQUESTS, Asked
-from forget_audit.bench_tables import html, markdown, shown, table_of_numbers, write
-from forget_audit.bench_tries import Ground, attempt, prepare
+from forget_audit.bench.plots import svg
+from forget_audit.bench.requests import REQUESTS, Asked
+from forget_audit.bench.running import Extent, bench
+from forget_audit.bench.tables import html, markdown, shown, table_of_numbers, write
+from forget_audit.bench.tries import Ground, attempt, prepare
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.errors import NotApplicable, UnknownName
 from forget_audit.metering import metered
 from forget_audit.methods.finetune import Finetune
-from forget_audit.originals import needs_its_own, original_for
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.pools import Pool
 from forget_audit.sources import loading as datasets
 from forget_audit.targets import Target, weights_digest
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.originals import needs_its_own, original_for
 from forget_audit.types import Case, Features, Json, Labels, Scope, Trainer
+from forget_audit.verdict import yardstick
 
 NAMES = ("finetune", "ssd")
 Measured = Callable[[str], Json]

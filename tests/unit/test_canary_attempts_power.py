@@ -12,19 +12,21 @@ import pytest
 from scipy import special
 from scipy import stats as distributions
 
-from forget_audit import attempts, cli, commission, controls, power, scoretable, weighing
-from forget_audit.commission import Commission, from_plan
+from forget_audit import cli
+from forget_audit.audits import attempts, commission, power
+from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.errors import ForgetAuditError, PlanError, VerificationError
 from forget_audit.findings import Gate
-from forget_audit.gates import canary_gate
 from forget_audit.model_files import safetensors_bytes
 from forget_audit.outputs import Outputs
-from forget_audit.plan import check_plan
-from forget_audit.policy import decide, weigh
-from forget_audit.profiles import PROFILES
-from forget_audit.references import Counts
+from forget_audit.plans.plan import check_plan
+from forget_audit.training.references import Counts
 from forget_audit.types import Case, Floats, Rows
-from forget_audit.weighing import Comparison, Family, Models
+from forget_audit.verdict import controls, scoretable, weighing
+from forget_audit.verdict.gates import canary_gate
+from forget_audit.verdict.policy import decide, weigh
+from forget_audit.verdict.profiles import PROFILES
+from forget_audit.verdict.weighing import Comparison, Family, Models
 
 STANDARD = PROFILES["standard"]
 GATES = ("HARNESS", "NO_SIGNAL", "UNDERPOWERED", "YARDSTICK", "SHIFT", "ACCESS", "UTILITY")
@@ -96,7 +98,7 @@ PLAN: dict[str, Any] = {
 
 def commissioned(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Commission:
     """Return what would be carried out for a plan, without carrying it out."""
-    from forget_audit import runs
+    from forget_audit.audits import runs
 
     found: list[Commission] = []
 

@@ -11,10 +11,10 @@ from scipy import integrate, optimize, special, stats
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from forget_audit import epsilon
-from forget_audit.epsilon import Counts
 from forget_audit.seeds import generator
 from forget_audit.types import Floats
+from forget_audit.verdict import epsilon
+from forget_audit.verdict.epsilon import Counts
 
 ALPHA = 0.05
 

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from forget_audit import exact_tests, scoretable, stats
+from forget_audit import stats
 from forget_audit.outputs import Outputs
-from forget_audit.policy import Weighed, weigh
 from forget_audit.pools import Pool
-from forget_audit.profiles import PROFILES
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats
-from forget_audit.weighing import GROUPS, Models
+from forget_audit.verdict import exact_tests, scoretable
+from forget_audit.verdict.policy import Weighed, weigh
+from forget_audit.verdict.profiles import PROFILES
+from forget_audit.verdict.weighing import GROUPS, Models
 
 STANDARD = PROFILES["standard"]
 N_F, N_T, CLASSES = 40, 120, 4

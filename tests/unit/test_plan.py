@@ -10,9 +10,9 @@ import pytest
 
 from forget_audit.errors import PlanError
 from forget_audit.methods.scrub import Scrub
-from forget_audit.plan import check_plan, read_plan
-from forget_audit.sections import SECTIONS
-from forget_audit.starter import write_starter
+from forget_audit.plans.plan import check_plan, read_plan
+from forget_audit.plans.sections import SECTIONS
+from forget_audit.starter.writing import write_starter
 
 GOOD: dict[str, Any] = {
     "request": {"reference": "REQ-1", "random": 100},

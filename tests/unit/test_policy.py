@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from forget_audit import controls, policy
 from forget_audit.findings import Gate
 from forget_audit.outputs import Outputs
-from forget_audit.policy import decide, failure_codes
-from forget_audit.profiles import PROFILES, Profile
-from forget_audit.weighing import Comparison, Family, Models
-from forget_audit.yardstick import INSTANCE_FAMILY
+from forget_audit.verdict import controls, policy
+from forget_audit.verdict.policy import decide, failure_codes
+from forget_audit.verdict.profiles import PROFILES, Profile
+from forget_audit.verdict.weighing import Comparison, Family, Models
+from forget_audit.verdict.yardstick import INSTANCE_FAMILY
 
 STANDARD = PROFILES["standard"]
 GATES = ("HARNESS", "NO_SIGNAL", "UNDERPOWERED", "YARDSTICK", "SHIFT", "ACCESS", "UTILITY")

@@ -11,11 +11,11 @@ from torch import nn
 from forget_audit.architectures import Architecture
 from forget_audit.data import Request, prepare
 from forget_audit.errors import ModelError
-from forget_audit.references import Counts, Workshop, fingerprint, prepare_references
 from forget_audit.sources import loading as datasets
 from forget_audit.targets import weights_digest
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.references import Counts, Workshop, fingerprint, prepare_references
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Labels
 
 COUNTS = Counts(retrained=3, originals=2, identity=2, shadows=2)

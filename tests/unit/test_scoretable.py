@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forget_audit import scoretable
-from forget_audit.audit import Audit, carry_out
-from forget_audit.commission import from_plan
+from forget_audit.audits.audit import Audit, carry_out
+from forget_audit.audits.commission import from_plan
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import VerificationError
-from forget_audit.plan import check_plan
+from forget_audit.plans.plan import check_plan
+from forget_audit.verdict import scoretable
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit.commission import Commission, from_plan, make_subject
+from forget_audit.audits.commission import Commission, from_plan, make_subject
 from forget_audit.errors import NotApplicable
-from forget_audit.plan import check_plan
-from forget_audit.references import fingerprint
+from forget_audit.plans.plan import check_plan
 from forget_audit.targets import weights_digest
+from forget_audit.training.references import fingerprint
 
 
 def commission_of(method: str) -> Commission:

@@ -14,10 +14,11 @@ from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score, roc_curve
 from statsmodels.stats.multitest import multipletests
 
-from forget_audit import exact_tests, stats, yardstick
+from forget_audit import stats
 from forget_audit.outputs import Derived, Outputs
 from forget_audit.seeds import generator
 from forget_audit.types import Floats, Labels
+from forget_audit.verdict import exact_tests, yardstick
 
 moderate = st.floats(-8, 8, allow_nan=False)
 scores = arrays.arrays(

@@ -10,9 +10,9 @@ from torch import nn
 
 from forget_audit.architectures import BUILDERS, Architecture
 from forget_audit.seeds import derive, generator, seeded_torch
-from forget_audit.together import batchable
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe, deal, descend
+from forget_audit.training.loop import Recipe, deal, descend
+from forget_audit.training.together import batchable
+from forget_audit.training.trainers import RecipeTrainer
 
 
 def rows() -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forget_audit import tuning
-from forget_audit.commission import Commission, from_plan
+from forget_audit.audits import tuning
+from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.errors import CaseError, MissingDependency, ModelError, NotApplicable
-from forget_audit.plan import check_plan
+from forget_audit.plans.plan import check_plan
 from forget_audit.registry import get_method
 from forget_audit.types import Rows
 

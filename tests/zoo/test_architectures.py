@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import VisionTransformer as Transformer
 
-from forget_audit.answering import AnswersOnly
 from forget_audit.architectures import BUILDERS, Architecture, options_of
 from forget_audit.errors import ModelError, NotApplicable
+from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.model_files import load_weights, safetensors_bytes
 from forget_audit.seeds import generator, seeded_torch
 from forget_audit.targets import weights_digest
-from forget_audit.training import Recipe, fit
+from forget_audit.training.loop import Recipe, fit
 
 TINY: dict[str, dict[str, Any]] = {
     "allcnn": {"width": 4},

@@ -18,9 +18,9 @@ from forget_audit.errors import NotApplicable
 from forget_audit.methods._layers import head, last_layers, weight_layers
 from forget_audit.seeds import derive
 from forget_audit.targets import Target, weights_digest
-from forget_audit.together import batchable
-from forget_audit.trainers import RecipeTrainer
-from forget_audit.training import Recipe
+from forget_audit.training.loop import Recipe
+from forget_audit.training.together import batchable
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Features, Labels, Rows
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -1,0 +1,1 @@
+"""An audit from plan to evidence, and what comes after it."""

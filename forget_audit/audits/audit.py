@@ -1,0 +1,255 @@
+"""The audit from beginning to end: train references, unlearn, attack, weigh, record, sign.
+
+Each stage takes finished values and returns new ones; nothing points back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from forget_audit import registry
+from forget_audit.attributes import look_inside
+from forget_audit.audits import record
+from forget_audit.audits.battery import run_battery, run_experiments
+from forget_audit.audits.commission import CANARY, Commission, make_subject
+from forget_audit.digests import canonical_json
+from forget_audit.errors import NotApplicable, VerificationError
+from forget_audit.findings import AttackResult, Verdict
+from forget_audit.keys.signing import SigningKey
+from forget_audit.keys.sources import find_key
+from forget_audit.laboratory import Laboratory, Procedure
+from forget_audit.ledger.ledger import Ledger
+from forget_audit.model_files import safetensors_bytes
+from forget_audit.progress import Display, Silent
+from forget_audit.reports.release import Released, Terms, draft, issued, release
+from forget_audit.targets import Target, granted
+from forget_audit.training.loop import fitting_threads
+from forget_audit.training.practice import practise
+from forget_audit.training.references import prepare_references
+from forget_audit.trials import Labs
+from forget_audit.types import Json
+from forget_audit.verdict import scoretable
+from forget_audit.verdict.policy import Weighed, weigh
+from forget_audit.verdict.weighing import Group
+from forget_audit.views import notebook
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """A finished audit.
+
+    Args:
+        verdict: The answer.
+        weighed: The answer with everything that it rests on.
+        attacks: One row a registered attack.
+        evidence: The record, as it is signed.
+        scores: Content of `scores.npz`.
+        models: The audited model or copies.
+        made_here: Whether the audit made them.
+        secret: Of the pseudonyms; kept apart from the report.
+        private: Ids of the forgotten rows and paths, each with what it is: no report holds them.
+        held: Files of remembered models that were trained on what was to be forgotten.
+    """
+
+    verdict: Verdict
+    weighed: Weighed
+    attacks: tuple[AttackResult, ...]
+    evidence: Json
+    scores: bytes
+    models: tuple[nn.Module, ...]
+    made_here: bool
+    secret: bytes
+    private: Mapping[str, str]
+    held: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        return notebook.table(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.html(self)
+
+    def save(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write `evidence.json` and `scores.npz` as a draft, unsigned; return their paths."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        files = target / "evidence.json", target / "scores.npz"
+        files[0].write_bytes(canonical_json(self.evidence))
+        files[1].write_bytes(self.scores)
+        return files
+
+    def report(
+        self,
+        folder: str | Path,
+        *,
+        key: SigningKey | None = None,
+        formats: Sequence[str] = ("html", "pdf"),
+        ledger: Ledger | None = None,
+        private: Mapping[str, str] | None = None,
+        timestamp: str | None = None,
+    ) -> Released:
+        """Render, sign and write the report directory.
+
+        Everything that follows from the scores is computed again first and must agree.
+
+        Args:
+            folder: Created if needed; must hold no other files.
+            key: Signs; the default key, made on first use, if left out.
+            formats: `html`, `pdf` or both.
+            ledger: Where the issue is recorded; nowhere if left out.
+            private: Further strings that must not leave, each with what it is.
+            timestamp: Address of a time stamping authority; none is asked if left out.
+
+        Raises:
+            VerificationError: If evidence and scores disagree.
+            LeakError: If a file holds what must not leave.
+        """
+        differences = scoretable.recompute(self.evidence, self.scores)
+        if differences:
+            raise VerificationError("; ".join(differences))
+        signer = key or find_key(None)
+        terms = Terms(
+            formats=formats,
+            ledger=ledger,
+            private={**self.private, **(private or {})},
+            timestamp=timestamp,
+        )
+        evidence = issued(self.evidence, signer, ledger)
+        return release(evidence, self.scores, self.files(), signer, Path(folder), terms)
+
+    def draft(self, folder: str | Path, private: Mapping[str, str] | None = None) -> Released:
+        """Write evidence, scores and an unsigned page that says that it is a draft.
+
+        Args:
+            folder: Created if needed; must hold no other files.
+            private: Further strings that must not leave, each with what it is.
+        """
+        everything = {**self.private, **(private or {})}
+        return draft(self.evidence, self.scores, Path(folder), everything)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the models that the audit made, as they are released."""
+        if not self.made_here:
+            return {}
+        names = [entry["name"] for entry in self.evidence["model"]["audited"]]
+        return dict(zip(names, map(safetensors_bytes, self.models), strict=True))
+
+
+def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
+    """Carry out an audit.
+
+    Args:
+        commission: What is audited, against what, by which rule.
+        progress: Shows how far it is; silent if left out.
+    """
+    template = commission.template()
+    possible = dataclasses.replace(commission, access=granted(template, commission.access))
+    with fitting_threads(template):
+        return _carry_out(possible, progress or Silent())
+
+
+def _carry_out(commission: Commission, shown: Display) -> Audit:
+    case, counts, seed = commission.case, commission.counts, commission.seed
+    start = time.perf_counter()
+    timings: dict[str, float] = {}
+    held: list[Path] = []
+    with shown.stage("training references", counts.total) as step, _timed(timings, "training"):
+        workshop = commission.workshop(step, held.append)
+        if commission.references is not None:
+            step(counts.total)
+        references = commission.references or prepare_references(workshop, counts)
+    with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
+        subject = make_subject(commission, workshop, step)
+    audited = tuple(Target(model) for model in subject.models)
+    pool = record.pool_of(references, subject.parents, subject.twin)
+    with shown.stage("attacks", len(registry.cards())) as step, _timed(timings, "attacks"):
+        names, access = commission.attacks, commission.access
+        if any(kind.info.practises for kind in registry.chosen_attacks(names)):
+            method = None if commission.unlearned else commission.method
+            pool = practise(pool, workshop, method, counts.candidate_shadows)
+        attacks = run_battery(audited[0], pool, case, seed, names, step, access=access)
+        attacks += run_experiments(_labs(commission), case, seed, commission.experiments, step)
+    secret = secrets.token_bytes(32)
+    groups: dict[Group, Sequence[Target]] = {
+        "retrained": references.pool.retrained,
+        "originals": references.pool.originals,
+        "audited": audited,
+        "identity": references.identity,
+    }
+    models = sum(len(group) for group in groups.values())
+    with shown.stage("statistics", models) as step, _timed(timings, "statistics"):
+        found = {
+            name: look_inside(targets, case, seed, commission.access, step)
+            for name, targets in groups.items()
+        }
+        arrays = scoretable.collect(groups, case, secret, found)
+        if commission.canary:
+            arrays["canary"] = _canary(attacks)
+        scores = scoretable.to_bytes(arrays)
+        answers = scoretable.models_of(scoretable.from_bytes(scores))
+        weighed = weigh(answers, profile=commission.profile, scope=case.scope)
+    timings["total"] = time.perf_counter() - start
+    evidence = record.compile_evidence(
+        commission, subject, weighed, attacks, scores=scores, secret=secret, timings=timings
+    )
+    return Audit(
+        verdict=weighed.verdict,
+        weighed=weighed,
+        attacks=tuple(attacks),
+        evidence=evidence,
+        scores=scores,
+        models=subject.models,
+        made_here=not commission.unlearned,
+        secret=secret,
+        private=dict.fromkeys(case.forget.ids.tolist(), "the id of a deleted record"),
+        held=tuple(dict.fromkeys(held)),
+    )
+
+
+def _labs(commission: Commission) -> Labs | None:
+    """Return the laboratories of the experiments, if the audit runs the method itself."""
+    if commission.unlearned or commission.method is None or commission.case.trainer is None:
+        return None
+    memory: dict[str, nn.Module] = {}
+    labs = {
+        procedure: Laboratory(
+            trainer=commission.case.trainer,
+            procedure=procedure,
+            method=commission.method,
+            memory=memory,
+        )
+        for procedure in get_args(Procedure)
+    }
+    return Labs(**labs)
+
+
+def _canary(attacks: Sequence[AttackResult]) -> npt.NDArray[np.int64]:
+    """Return guesses and right ones of the coin-toss audit.
+
+    Raises:
+        NotApplicable: If it could not be carried out.
+    """
+    found = next(result for result in attacks if result.name == CANARY)
+    if found.reason:
+        raise NotApplicable(f"the verdict asks for a coin-toss audit: {found.reason}")
+    values = {metric.name: metric.audited for metric in found.metrics}
+    return np.array([values["guesses"], values["correct"]], dtype=np.int64)
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[name] = time.perf_counter() - start

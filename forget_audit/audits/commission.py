@@ -1,0 +1,276 @@
+"""What is audited, against what and by which rule: fixed before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from forget_audit import registry
+from forget_audit.contracts import Method, RecipeMethod, Unlearned
+from forget_audit.errors import ModelError
+from forget_audit.model_files import load_weights
+from forget_audit.model_identity import model_digest
+from forget_audit.plans.plan import Plan
+from forget_audit.plans.sections import ReportSection, left_to_function
+from forget_audit.seeds import derive, generator
+from forget_audit.stress_file import read_stress
+from forget_audit.targets import granted
+from forget_audit.training.originals import original_for, refuse_unseen
+from forget_audit.training.references import Counts, References, Workshop
+from forget_audit.training.trainers import FirstMade
+from forget_audit.types import Access, Case, Json, Progress
+from forget_audit.verdict.profiles import PROFILES, Profile
+
+CANARY = "one_run_canary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Facts for the record that no stage computes.
+
+    Args:
+        reference: Opaque reference of the request.
+        received: Day of the request, ISO 8601.
+        due: Day by which it must be met.
+        erased: Day on which the records themselves were erased.
+        attribute: Name of the label to be forgotten, if that is what was asked.
+        basis: Legal basis.
+        report: Who answers, who reads, and what else was derived from the model.
+        title: What the data are.
+        label_noise: Share of labels drawn at random.
+        duplicates_dropped: Rows of equal content that were left out.
+        architecture: Name of the architecture.
+        plan: The resolved plan.
+        files: Names and SHA-256 of model files that were handed in, by `unlearned`, `original`.
+        answers: What is known of the file of predictions, if models are known by it alone.
+        stress: Result of a stress test of the method, to be part of the report.
+    """
+
+    reference: str = "unreferenced"
+    received: str | None = None
+    due: str | None = None
+    erased: str | None = None
+    attribute: str | None = None
+    basis: str = "not stated"
+    report: ReportSection = field(default_factory=ReportSection)
+    title: str = "arrays in memory"
+    label_noise: float = 0.0
+    duplicates_dropped: int = 0
+    architecture: str = "handed in"
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    answers: Mapping[str, str] | None = None
+    stress: Json | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Commission:
+    """Everything that is fixed before an audit begins.
+
+    Args:
+        case: The rows; its trainer retrains.
+        template: Builds a model of the audited architecture.
+        seed: Root seed.
+        counts: How many models are trained.
+        profile: The rule of the verdict.
+        method: Makes the audited model, if it was not handed in.
+        original: The model it was made from, if it was handed in.
+        unlearned: The audited model or copies, if handed in.
+        attacks: Names of the attacks to run; all if left out.
+        access: The most that attacks and the verdict may ask of any model.
+        experiments: Names of the experiments on the method to run; none if left out.
+        canary: Whether the coin-toss experiment takes part in the verdict.
+        attempt: How often this request has been audited, this time included.
+        about: Facts for the record that no stage computes.
+        cache: Where trained models are remembered.
+        fresh: Whether to ignore remembered models.
+        workers: Processes for training functions of the user's own.
+        references: The models for comparison, if they were handed in and are not to be trained.
+    """
+
+    case: Case
+    template: Callable[[], nn.Module]
+    seed: int = 0
+    counts: Counts = field(default_factory=Counts)
+    profile: Profile = PROFILES["standard"]
+    method: Method | None = None
+    original: nn.Module | None = None
+    unlearned: tuple[nn.Module, ...] = ()
+    attacks: tuple[str, ...] | None = None
+    access: Access = "weights"
+    experiments: tuple[str, ...] = ()
+    canary: bool = False
+    attempt: int = 1
+    about: About = field(default_factory=About)
+    cache: Path | None = None
+    fresh: bool = False
+    workers: int = 1
+    references: References | None = None
+
+    def workshop(
+        self, progress: Progress = lambda _: None, held: Callable[[Path], None] = lambda _: None
+    ) -> Workshop:
+        """Return where the models of this audit are trained."""
+        return Workshop(
+            case=self.case,
+            seed=self.seed,
+            template=self.template,
+            cache=self.cache,
+            fresh=self.fresh,
+            workers=self.workers,
+            progress=progress,
+            held=held,
+        )
+
+
+def from_plan(
+    plan: Plan,
+    *,
+    cache: Path | None = None,
+    fresh: bool = False,
+    workers: int = 1,
+) -> Commission:
+    """Return the commission that a checked plan describes.
+
+    Args:
+        plan: The plan.
+        cache: Where trained models are remembered.
+        fresh: Whether to ignore remembered models.
+        workers: Processes for training functions of the user's own.
+
+    Raises:
+        ModelError: If a model file is unsafe or does not fit.
+    """
+    dataset = plan.dataset()
+    case, method = plan.case(dataset), plan.unlearner()
+    if isinstance(method, RecipeMethod) and "training" in method.info.needs and case.trainer:
+        case = case.replace(trainer=method.trainer(case.trainer))
+    architecture = plan.architecture(dataset)
+    files = {
+        kind: plan.path(name)
+        for kind in ("original", "unlearned")
+        if (name := getattr(plan.model, kind))
+    }
+    template: Callable[[], nn.Module] = architecture.build
+    access = plan.battery.access
+    unsaid = left_to_function(plan.model, plan.training)
+    if unsaid and case.trainer is not None:
+        first = derive(plan.references.seed, "template")
+        template = FirstMade(case.trainer, case.retain.x, case.retain.y, first)
+    else:
+        built = template()
+        access = granted(built, access)
+        if method is not None and not files.get("unlearned"):
+            refuse_unseen(method, built)
+    models = {kind: load_weights(template(), path) for kind, path in files.items()}
+    counts = plan.references.model_dump(exclude={"seed"})
+    days = plan.request.model_dump(mode="json", include={"received", "due", "erased"})
+    return Commission(
+        case=case,
+        template=template,
+        seed=plan.references.seed,
+        counts=Counts(**counts),
+        profile=PROFILES[plan.battery.profile],
+        method=method,
+        original=models.get("original"),
+        unlearned=(models["unlearned"],) if "unlearned" in models else (),
+        attacks=_named(plan, registry.attacks()),
+        access=access,
+        experiments=_experiments(plan),
+        canary=plan.battery.canary,
+        about=About(
+            reference=plan.request.reference,
+            **days,
+            attribute=plan.request.attribute,
+            basis=plan.request.basis,
+            report=plan.report,
+            title=dataset.title,
+            label_noise=dataset.label_noise,
+            duplicates_dropped=dataset.duplicates_dropped,
+            architecture=str(plan.training.function) if unsaid else plan.model.architecture,
+            plan=plan.as_json(),
+            files={kind: ((path.name, model_digest(path)),) for kind, path in files.items()},
+            stress=read_stress(plan.path(plan.report.stress)) if plan.report.stress else None,
+        ),
+        cache=cache,
+        fresh=fresh,
+        workers=workers,
+    )
+
+
+def _named(plan: Plan, known: Iterable[str]) -> tuple[str, ...] | None:
+    names = plan.battery.attacks
+    return None if names is None else tuple(name for name in names if name in known)
+
+
+def _experiments(plan: Plan) -> tuple[str, ...]:
+    """Return the experiments that the plan names, asks for as a whole, or needs for its verdict."""
+    known = tuple(registry.experiments())
+    chosen = known if plan.battery.experiments else _named(plan, known) or ()
+    return tuple(dict.fromkeys([*chosen, *([CANARY] if plan.battery.canary else [])]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """The audited model and where it comes from.
+
+    Args:
+        models: The audited model, or independent copies.
+        parents: The models they were made from, if known.
+        unlearned: What the method reported, if the audit ran it.
+        twin: Retrained from the parent's own initialisation, if the audit trained the parent.
+    """
+
+    models: tuple[nn.Module, ...]
+    parents: tuple[nn.Module, ...]
+    unlearned: Unlearned | None
+    twin: nn.Module | None
+
+
+def make_subject(commission: Commission, workshop: Workshop, progress: Progress) -> Subject:
+    """Take the audited model as handed in, or make it with the method of the commission.
+
+    Raises:
+        ModelError: If there is neither a model nor a method.
+    """
+    case, seed = commission.case, commission.seed
+    if commission.unlearned:
+        parents: tuple[nn.Module, ...] = ()
+        if commission.original is not None:
+            parents = (commission.original,)
+        progress(len(commission.unlearned))
+        return Subject(models=commission.unlearned, parents=parents, unlearned=None, twin=None)
+    if commission.method is None:
+        raise ModelError("nothing to audit: expected an unlearned model or a method, found neither")
+    refuse_unseen(commission.method, commission.template())
+    twin = None
+    cases = [case] * commission.counts.copies
+    if commission.original is not None:
+        parents, cases = (commission.original,), [case]
+    elif commission.method.info.needs & {"log", "initial"}:
+        made = [
+            original_for(commission.method, case, derive(seed, "parents", k))
+            for k in range(commission.counts.copies)
+        ]
+        parents, cases = tuple(model for model, _ in made), [recorded for _, recorded in made]
+    else:
+        everyone = [np.arange(len(case.training))] * commission.counts.copies
+        parents = tuple(workshop.train("parents", case.training, everyone))
+        retained = [np.arange(len(case.retain))]
+        twin = workshop.train("twin", case.retain, retained, seeded_as="parents")[0]
+    results = []
+    for k, (parent, recorded) in enumerate(zip(parents, cases, strict=True)):
+        rng = generator(seed, "unlearning", commission.method.info.name, k)
+        results.append(commission.method.unlearn(parent, recorded, rng))
+        progress(1)
+    return Subject(
+        models=tuple(result.model for result in results),
+        parents=parents,
+        unlearned=results[0],
+        twin=twin,
+    )

@@ -1,0 +1,71 @@
+"""Audits of models that are already in memory: the shortest way in from Python."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from forget_audit.audits.audit import Audit, carry_out
+from forget_audit.audits.commission import Commission
+from forget_audit.foreign.answering import adopt
+from forget_audit.progress import Display
+from forget_audit.training.references import Counts
+from forget_audit.training.trainers import CallTrainer
+from forget_audit.types import Case, Trainer
+from forget_audit.views.notebook import watch
+
+
+def certify(
+    case: Case,
+    *,
+    unlearned: nn.Module | Sequence[nn.Module],
+    train: Trainer | None = None,
+    original: nn.Module | None = None,
+    counts: Counts | None = None,
+    attacks: Sequence[str] | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    cache: str | Path | None = None,
+    verbose: int = 0,
+    progress: Display | None = None,
+) -> Audit:
+    """Audit an unlearned model that is already in memory.
+
+    Args:
+        case: The rows and the request.
+        unlearned: The audited model, or independent copies of it: PyTorch modules, or fitted
+            classifiers of scikit-learn or XGBoost.
+        train: The recipe, `(x, y, seed) -> model`; the trainer of the case if left out.
+        original: The model before unlearning, for attacks that compare the two.
+        counts: How many models are trained for comparison.
+        attacks: Names of the attacks to run beside the verdict; all if left out.
+        seed: Root seed of everything random in the audit.
+        workers: Processes that train in parallel.
+        cache: Folder in which trained models are remembered.
+        verbose: 1 shows how far the audit is, 0 nothing.
+        progress: Shows it in another way.
+
+    Returns:
+        The audit; `.verdict.outcome` is the answer, `.report(folder)` signs it.
+    """
+    given = tuple(unlearned) if isinstance(unlearned, Sequence) else (unlearned,)
+    models = tuple(adopt(model, case.n_classes) for model in given)
+    if train is not None:
+        own = CallTrainer(train, case.n_classes) if inspect.isroutine(train) else train
+        case = case.replace(trainer=own)
+    commission = Commission(
+        case=case,
+        template=lambda: copy.deepcopy(models[0]),
+        seed=seed,
+        counts=counts or Counts(copies=len(models)),
+        original=None if original is None else adopt(original, case.n_classes),
+        unlearned=models,
+        attacks=None if attacks is None else tuple(attacks),
+        cache=None if cache is None else Path(cache),
+        workers=workers,
+    )
+    return carry_out(commission, progress or watch(verbose))

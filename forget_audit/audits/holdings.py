@@ -1,0 +1,104 @@
+"""What an audit keeps of the forgotten people outside its report, so that it can be destroyed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from forget_audit.errors import ForgetAuditError
+from forget_audit.keys.signing import home
+from forget_audit.types import Json
+
+SECRETS, MODELS = "secrets", "models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdings:
+    """Where things are that a report does not hold.
+
+    Args:
+        report: Id of the report.
+        secret: File with the secret of the pseudonyms.
+        models: Remembered models that were trained on what was to be forgotten.
+    """
+
+    report: str
+    secret: Path
+    models: tuple[Path, ...]
+
+    def read_secret(self) -> bytes:
+        """Return the secret of the pseudonyms.
+
+        Raises:
+            ForgetAuditError: If it was purged or lost.
+        """
+        try:
+            return self.secret.read_bytes()
+        except OSError as error:
+            raise ForgetAuditError(
+                f"the secret of {self.report} cannot be read ({error.strerror}); after a purge "
+                "pseudonyms can no longer be linked to people"
+            ) from error
+
+
+def keep(report: str, state: Path, secret: bytes, models: tuple[Path, ...]) -> Holdings:
+    """Keep the secret of an audit apart from its report, and remember what else is held.
+
+    Args:
+        report: Id of the report.
+        state: Folder of the audit's own files.
+        secret: Of the pseudonyms.
+        models: Remembered models that were trained on what was to be forgotten.
+    """
+    path = state.resolve() / SECRETS / f"{report}.key"
+    _write(path, secret)
+    found = Holdings(report=report, secret=path, models=tuple(m.resolve() for m in models))
+    document = {"secret": str(path), "models": [str(model) for model in found.models]}
+    _write(_register(report), json.dumps(document, indent=2).encode() + b"\n")
+    return found
+
+
+def find(report: str, state: Path | None = None) -> Holdings:
+    """Return what an audit holds.
+
+    Args:
+        report: Id of the report.
+        state: Folder of the audit's own files, if the register of this account does not know the
+            report: all models remembered there count then.
+
+    Raises:
+        ForgetAuditError: If neither is known.
+    """
+    if state is not None:
+        models = tuple(sorted((state / MODELS).glob("*.safetensors")))
+        return Holdings(report=report, secret=state / SECRETS / f"{report}.key", models=models)
+    try:
+        document: Json = json.loads(_register(report).read_bytes())
+        models = tuple(Path(name) for name in document["models"])
+        return Holdings(report=report, secret=Path(document["secret"]), models=models)
+    except OSError as error:
+        raise ForgetAuditError(
+            f"this account did not make {report}; name the folder .forget-audit beside its plan "
+            "with --state"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ForgetAuditError(f"{_register(report)}: cannot be read; use --state") from error
+
+
+def forget(report: str) -> None:
+    """Drop the register's entry of a report whose holdings are gone."""
+    _register(report).unlink(missing_ok=True)
+
+
+def _register(report: str) -> Path:
+    return home() / "runs" / f"{report}.json"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -1,0 +1,246 @@
+"""What the commands do, apart from printing: read a plan, certify, unlearn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forget_audit.audits import attempts, commission, holdings, predicted
+from forget_audit.audits.audit import Audit, carry_out
+from forget_audit.audits.commission import Commission, make_subject
+from forget_audit.digests import canonical_json, case_digest, plain, sha256
+from forget_audit.errors import ModelError, PlanError, Problem
+from forget_audit.keys.sources import find_key
+from forget_audit.ledger.ledger import Ledger
+from forget_audit.model_files import safetensors_bytes
+from forget_audit.plans.plan import Plan, check_plan, read_tables
+from forget_audit.progress import Display
+from forget_audit.reports.folders import refuse_foreign
+from forget_audit.reports.release import Released
+from forget_audit.training.loop import fitting_threads
+from forget_audit.types import Json
+from forget_audit.verdict.profiles import PROFILES
+
+STATE = ".forget-audit"
+
+
+def read(path: Path, method: str | None = None) -> Plan:
+    """Read and check a plan; modules beside it can be imported by it.
+
+    Args:
+        path: The TOML file.
+        method: Takes the place of the method and the unlearned model of the plan.
+
+    Raises:
+        PlanError: With every problem found.
+    """
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    tables = read_tables(path)
+    if method is not None:
+        options = tables.get("method", {})
+        same = isinstance(options, dict) and options.get("name") == method
+        tables["method"] = options if same else {"name": method}
+        if isinstance(tables.get("model"), dict):
+            tables["model"].pop("unlearned", None)
+    return check_plan(tables, path.resolve().parent)
+
+
+def commissioned(
+    plan: Plan, *, device: str = "auto", fresh: bool = False, workers: int = 1
+) -> Commission:
+    """Return the commission of a plan, with trained models remembered beside the plan."""
+    check_device(device)
+    cache = plan.folder / STATE / "models"
+    if plan.predictions is not None:
+        return predicted.from_plan(plan, cache=cache)
+    return commission.from_plan(plan, cache=cache, fresh=fresh, workers=workers)
+
+
+def _numbered(plan: Plan, ordered: Commission) -> Commission:
+    """Return the commission with the level that this attempt at the request may spend."""
+    source, ids = plan.data.source, ordered.case.forget.ids.tolist()
+    if plan.predictions is not None:  # whoever writes the file names file and rows
+        source, ids = "predictions", []
+    request = attempts.request_key(plan.request.reference, source, ids)
+    asked = {name: table for name, table in plan.as_json().items() if name != "report"}
+    asked |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
+    attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(plain(asked))))
+    profile = PROFILES[plan.battery.profile].at_attempt(attempt)
+    return dataclasses.replace(ordered, attempt=attempt, profile=profile)
+
+
+def check_device(device: str) -> None:
+    """Refuse devices that this version does not train on.
+
+    Raises:
+        PlanError: For anything but `auto` and `cpu`.
+    """
+    if device not in ("auto", "cpu"):
+        message = f"this version trains on the cpu; expected auto or cpu, found {device!r}"
+        raise PlanError([Problem("--device", message)])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Done:
+    """A finished and released audit.
+
+    Args:
+        audit: The audit.
+        released: The files.
+        folder: Where they are.
+        report_s: Seconds for rendering and signing.
+    """
+
+    audit: Audit
+    released: Released
+    folder: Path
+    report_s: float
+
+    def timings(self) -> dict[str, float]:
+        """Return seconds by stage."""
+        return {**self.audit.evidence["timings"], "report": self.report_s}
+
+    def as_json(self) -> Json:
+        """Return what a program may want to know."""
+        return {
+            "verdict": self.audit.evidence["verdict"],
+            "directory": str(self.folder),
+            "files": [str(path) for path in self.released.paths],
+            "pdf_missing": self.released.pdf_missing,
+            "timings": self.timings(),
+        }
+
+    def _again(self) -> list[str]:
+        """Say what trying again has cost."""
+        attempt, level = self.audit.evidence["battery"]["attempt"], self.audit.weighed.profile.alpha
+        return [] if attempt == 1 else [f"attempt {attempt} at this request: level {level:g}"]
+
+    def lines(self) -> list[str]:
+        """Return what a person wants to know."""
+        verdict = self.audit.verdict
+        reasons = f" ({', '.join(verdict.reasons)})" if verdict.reasons else ""
+        main = next(s for s in self.audit.weighed.statistics if s.name == "rho_p")
+        low, high = (100 * end for end in main.interval)
+        lines = [
+            f"{verdict.outcome}{reasons}",
+            f"residual influence {100 * main.difference:.1f} % "
+            f"(90 % interval {low:.1f} to {high:.1f} %, margin {100 * (main.margin or 0):.0f} %), "
+            f"exact p-value of no difference {verdict.p_value:.3f}",
+            *self._again(),
+            *(str(path) for path in self.released.paths if path.suffix in (".html", ".pdf")),
+        ]
+        if self.released.pdf_missing:
+            lines.append(f"no PDF: {self.released.pdf_missing}")
+        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.timings().items())
+        return [*lines, stages]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issue:
+    """How the report of a run is issued.
+
+    Args:
+        key: Where the signing key is; the default key of this account if left out.
+        ledger: File of the ledger; that of this account if left out.
+        draft: Whether to sign nothing: every page says that it is a draft.
+        ask: Called for a passphrase, before anything is trained.
+    """
+
+    key: str | None = None
+    ledger: Path | None = None
+    draft: bool = False
+    ask: Callable[[], str] | None = None
+
+
+def certify(
+    plan: Plan,
+    folder: Path,
+    progress: Display,
+    *,
+    device: str = "auto",
+    fresh: bool = False,
+    workers: int = 1,
+    issue: Issue | None = None,
+) -> Done:
+    """Carry out the audit of a plan and release its report in `folder`.
+
+    Args:
+        plan: The plan.
+        folder: Created if needed; an earlier release in it is replaced.
+        progress: Shows how far it is.
+        device: `auto` or `cpu`.
+        fresh: Whether to train again what is remembered.
+        workers: Processes for training functions of the user's own.
+        issue: Key, ledger, and whether it is a draft only.
+    """
+    issue = issue or Issue()
+    refuse_foreign(folder)
+    key = None if issue.draft else find_key(issue.key, issue.ask)
+    ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
+    ordered = _numbered(plan, ordered)
+    audit = carry_out(ordered, progress)
+    state, identifier = plan.folder / STATE, audit.evidence["report"]["id"]
+    holdings.keep(identifier, state, audit.secret, audit.held)
+    with progress.stage("report", 1):
+        start = time.perf_counter()
+        if key is None:
+            released = audit.draft(folder, _private(plan, folder))
+        else:
+            released = audit.report(
+                folder,
+                key=key,
+                formats=plan.report.formats,
+                ledger=Ledger.open(issue.ledger),
+                private=_private(plan, folder),
+                timestamp=plan.report.timestamp,
+            )
+        seconds = time.perf_counter() - start
+    return Done(audit=audit, released=released, folder=folder, report_s=seconds)
+
+
+def _private(plan: Plan, folder: Path) -> dict[str, str]:
+    """Return the paths that no report may hold, each with what it is."""
+    found = {
+        str(plan.folder.resolve()): "the folder of the plan",
+        str(folder.resolve()): "the folder of the report",
+    }
+    if plan.request.forget:
+        found[plan.request.forget] = "the name of the list of ids"
+    return found
+
+
+def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -> Json:
+    """Apply the method of the plan; write the model to `out` and the record beside it.
+
+    Raises:
+        ModelError: If `out` does not end in `.safetensors`.
+    """
+    if out.suffix != ".safetensors":
+        raise ModelError(f"models are written as .safetensors, found {out.name}")
+    ordered = commissioned(plan, device=device)
+    with progress.stage("unlearning", 2) as step, fitting_threads(ordered.template()):
+        subject = make_subject(ordered, ordered.workshop(), step)
+    made = subject.unlearned
+    if made is None or ordered.method is None:
+        raise ModelError("the plan hands in an unlearned model; there is nothing to do")
+    weights = safetensors_bytes(subject.models[0])
+    record = {
+        "method": ordered.method.info.name,
+        "parameters": vars(ordered.method),
+        "report": made.report,
+        "sha256": sha256(weights),
+        "original_sha256": sha256(safetensors_bytes(subject.parents[0])),
+        "plan_sha256": sha256(canonical_json(plan.as_json())),
+    }
+    beside = out.with_suffix(".json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(weights)
+    beside.write_text(json.dumps(plain(record), indent=2) + "\n", encoding="utf-8")
+    return {**plain(record), "model": str(out), "record": str(beside)}

@@ -1,0 +1,1 @@
+"""The gate: whether an audited model may be deployed."""

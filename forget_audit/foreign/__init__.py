@@ -1,0 +1,1 @@
+"""Models of other libraries, seen through their answers alone."""

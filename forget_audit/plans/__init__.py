@@ -1,0 +1,1 @@
+"""The plan: its sections, and all that is checked before anything runs."""

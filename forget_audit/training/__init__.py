@@ -1,0 +1,1 @@
+"""Training and retraining: recipes, many models at once, and what is remembered."""

@@ -1,0 +1,105 @@
+"""Training functions of the user's own: called with care, their errors told in plain words."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+import numpy.typing as npt
+from torch import nn
+
+from forget_audit.errors import ForgetAuditError, ModelError
+from forget_audit.foreign.answering import adopt
+from forget_audit.named_objects import import_object
+from forget_audit.seeds import seeded_torch
+from forget_audit.streaming import as_stream
+from forget_audit.types import Features, Labels
+
+SEEDS = 2**31  # what scikit-learn, NumPy and XGBoost all take
+Function = Callable[[Features, Labels, int], object]
+
+_returned: WeakSet[nn.Module] = WeakSet()
+
+
+def find_function(name: str) -> Function:
+    """Import a training function, and check that it takes `(x, y, seed)`.
+
+    Args:
+        name: Such as `package.module:fit`.
+
+    Raises:
+        ModelError: If there is none, or it takes something else.
+    """
+    found: Any = import_object(name)
+    if not callable(found):
+        raise ModelError(f"{name} is no function; expected one that takes (x, y, seed)")
+    try:
+        inspect.signature(found).bind(None, None, 0)
+    except TypeError as error:
+        raise ModelError(
+            f"{name} must take (x, y, seed), found {inspect.signature(found)}: {error}"
+        ) from error
+    except ValueError:  # made by C code, which shows no signature
+        return found  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]
+
+
+def call_own(
+    function: Function, name: str, x: Features, y: Labels, seed: int, n_classes: int | None
+) -> nn.Module:
+    """Return the model that a user's function trains, in evaluation mode.
+
+    The function gets arrays that it may change, or the `Streamed` rows as they are;
+    a seed below `SEEDS`; and torch's global generators seeded by it.
+
+    Args:
+        function: Takes `(x, y, seed)`.
+        name: What to call it in messages.
+        x: Features `(n, ...)`.
+        y: Labels.
+        seed: Of everything random.
+        n_classes: Number of outputs, for classifiers that do not know classes they have not seen.
+
+    Raises:
+        ModelError: If the function fails, returns no model, or the same network twice.
+    """
+    drawn = seed % SEEDS
+    rows = x if as_stream(x) is not None else _writable(x)
+    try:
+        with seeded_torch(drawn):
+            found = function(rows, _writable(y), drawn)
+    except ForgetAuditError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{name} failed with seed {drawn}{_place(function, error)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    try:
+        model = adopt(found, n_classes)
+    except ModelError as error:
+        raise ModelError(f"{name} returned something else than a model: {error}") from error
+    if model in _returned:
+        raise ModelError(
+            f"{name} returned the same network twice, so that what it learnt before is still in "
+            "it; build a new one inside the function"
+        )
+    _returned.add(model)
+    return model
+
+
+def _writable(array: npt.NDArray[Any]) -> Any:
+    return array if array.flags.writeable else array.copy()
+
+
+def _place(function: Function, error: Exception) -> str:
+    """Return where in the file of `function` an error arose, if it can be told."""
+    try:
+        file = inspect.getsourcefile(function)
+    except TypeError:
+        return ""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    return f" at line {lines[-1]}" if lines else ""

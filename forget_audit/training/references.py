@@ -1,0 +1,263 @@
+"""The models an audit trains for comparison, each kept on disk as soon as it is finished.
+
+Seeds are derived from the root seed by group and number, so that a broken run resumes with the
+models it has, and more references leave the first ones as they were.
+"""
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from torch import nn
+
+import forget_audit
+from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha256
+from forget_audit.errors import ModelError
+from forget_audit.model_files import load_weights, safetensors_bytes
+from forget_audit.named_objects import import_object
+from forget_audit.pools import Pool, Shadow
+from forget_audit.seeds import derive, generator
+from forget_audit.streaming import pick
+from forget_audit.targets import Target
+from forget_audit.training.loop import Index
+from forget_audit.training.trainers import CallTrainer, FunctionTrainer, RecipeTrainer, SelfTrainer
+from forget_audit.types import UNKNOWN, Case, Features, Labels, Progress, Rows, Trainer
+from forget_audit.zoo.foreign_names import content
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many models of each group an audit trains.
+
+    Args:
+        retrained: Without the forget rows: the yardstick.
+        originals: With them: what remembering looks like.
+        identity: Retrained too, to be found indistinguishable: the check of the harness.
+        shadows: On halves of the auxiliary rows, for attacks that learn.
+        candidate_shadows: On the retained rows and thirds of forget and control rows, then
+            unlearned, for attacks on single records; needs a method.
+        copies: Independent originals and unlearned models, if the audit makes them.
+    """
+
+    retrained: int = 39
+    originals: int = 8
+    identity: int = 2
+    shadows: int = 8
+    candidate_shadows: int = 0
+    copies: int = 1
+
+    @property
+    def total(self) -> int:
+        """Number of trainings besides the audited model's own and candidate shadows."""
+        return self.retrained + self.originals + self.identity + self.shadows
+
+
+@dataclass(frozen=True, kw_only=True)
+class References:
+    """Everything an audited model is compared with.
+
+    Args:
+        pool: What attacks may learn from.
+        identity: Retrained models that are judged as if they were audited.
+    """
+
+    pool: Pool
+    identity: tuple[Target, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Workshop:
+    """Trains models by the recipe of a case and remembers them.
+
+    Args:
+        case: The rows; must hold a trainer.
+        seed: Root seed of the plan.
+        template: Builds a model whose weights are then replaced by remembered ones.
+        cache: Folder of remembered models; nothing is remembered if there is none.
+        fresh: Whether to ignore what is remembered.
+        workers: Processes for recipes of the user's own; the built-in ones train in batches.
+        progress: Called with the number of models finished since the last call.
+        held: Called with the file of each remembered model that was trained on what is to be
+            forgotten, so that it can be destroyed one day.
+    """
+
+    case: Case
+    seed: int
+    template: Callable[[], nn.Module]
+    cache: Path | None = None
+    fresh: bool = False
+    workers: int = 1
+    progress: Progress = lambda _: None
+    held: Callable[[Path], None] = lambda _: None
+
+    def train(
+        self, group: str, rows: Rows, subsets: Sequence[Index], *, seeded_as: str | None = None
+    ) -> list[nn.Module]:
+        """Return one model a subset of `rows`, remembered or trained.
+
+        Args:
+            group: Such as `retrained`; names the seeds.
+            rows: All rows of the group.
+            subsets: Positions of the rows of each model.
+            seeded_as: Another group whose seeds are used instead.
+        """
+        seeds = [derive(self.seed, seeded_as or group, k) for k in range(len(subsets))]
+        files = self.files(seeds, rows, subsets)
+        models: list[nn.Module | None] = [None] * len(subsets)
+        for k, file in enumerate(files):
+            if file is not None and file.is_file() and not self.fresh:
+                models[k] = self._remembered(file)
+        missing = [k for k, model in enumerate(models) if model is None]
+        self.progress(len(subsets) - len(missing))
+        log.info("%s: %d remembered, %d to train", group, len(seeds) - len(missing), len(missing))
+        for k, model in zip(missing, self._fit(rows, subsets, seeds, missing), strict=True):
+            models[k] = model
+            file = files[k]
+            if file is not None:
+                _keep(model, file)
+        for file, subset in zip(files, subsets, strict=True):
+            if file is not None and _saw(rows.take(subset), self.case):
+                self.held(file)
+        return [model for model in models if model is not None]
+
+    def remembered(self, group: str, rows: Rows, subsets: Sequence[Index]) -> int:
+        """Return how many models of a group need not be trained."""
+        seeds = [derive(self.seed, group, k) for k in range(len(subsets))]
+        files = self.files(seeds, rows, subsets)
+        return sum(file is not None and file.is_file() and not self.fresh for file in files)
+
+    def files(
+        self, seeds: Sequence[int], rows: Rows, subsets: Sequence[Index]
+    ) -> list[Path | None]:
+        """Return where each model of a group is remembered."""
+        made_by = fingerprint(self.case.trainer)
+        if self.cache is None or made_by is None:
+            return [None] * len(subsets)
+        names = []
+        for seed, subset in zip(seeds, subsets, strict=True):
+            content = arrays_digest({"x": rows.contents[subset], "y": rows.y[subset]})
+            key = sha256(canonical_json([made_by, content, str(seed)]))
+            names.append(self.cache / f"{key}.safetensors")
+        return list(names)
+
+    def _fit(
+        self, rows: Rows, subsets: Sequence[Index], seeds: Sequence[int], wanted: Sequence[int]
+    ) -> list[nn.Module]:
+        trainer = self.case.trainer
+        if trainer is None:
+            raise ModelError("the audit needs the training recipe to retrain models, found none")
+        if isinstance(trainer, RecipeTrainer):
+            chosen = [subsets[k] for k in wanted]
+            return trainer.many(rows.x, rows.y, chosen, [seeds[k] for k in wanted], self.progress)
+        models = []
+        calls = (
+            delayed(_call)(trainer, pick(rows.x, subsets[k]), rows.y[subsets[k]], seeds[k])
+            for k in wanted
+        )
+        for model in Parallel(n_jobs=self.workers, return_as="generator")(calls):
+            models.append(model)
+            self.progress(1)
+        return models
+
+    def _remembered(self, file: Path) -> nn.Module | None:
+        try:
+            return load_weights(self.template(), file)
+        except ModelError as error:
+            log.warning("%s; it is trained again", error)
+            return None
+
+
+def prepare_references(workshop: Workshop, counts: Counts) -> References:
+    """Train or recall all reference models of a case."""
+    case = workshop.case
+    everyone = np.arange(len(case.retain))
+    trained = case.training
+    retrained = workshop.train("retrained", case.retain, [everyone] * counts.retrained)
+    identity = workshop.train("identity", case.retain, [everyone] * counts.identity)
+    whole = np.arange(len(trained))
+    originals = workshop.train("originals", trained, [whole] * counts.originals)
+    halves = shadow_members(case.auxiliary, counts.shadows, workshop.seed)
+    subsets = [np.flatnonzero(half) for half in halves]
+    shadows = workshop.train("shadows", case.auxiliary, subsets)
+    return References(
+        pool=Pool(
+            retrained=tuple(Target(model) for model in retrained),
+            originals=tuple(Target(model) for model in originals),
+            shadows=tuple(
+                Shadow(target=Target(model), members=half)
+                for model, half in zip(shadows, halves, strict=True)
+            ),
+        ),
+        identity=tuple(Target(model) for model in identity),
+    )
+
+
+def shadow_members(rows: Rows, count: int, seed: int) -> list[npt.NDArray[np.bool_]]:
+    """Return a random half of `rows` for each of `count` shadow models; none below 20 units.
+
+    The rows of a person stay together.
+    """
+    people, unit = rows.numbered()
+    if people < 20:
+        return []
+    orders = [generator(seed, "shadow rows", k).permutation(people) for k in range(count)]
+    return [np.isin(unit, order[: people // 2]) for order in orders]
+
+
+def fingerprint(trainer: Trainer | None) -> str | None:
+    """Return what a remembered model depends on besides rows and seed: recipe and code.
+
+    Nothing is returned, and so nothing remembered, for code that stands in no file, and for
+    objects, whose settings are not known.
+    """
+    version = forget_audit.__version__
+    if isinstance(trainer, (RecipeTrainer, SelfTrainer)):
+        name = trainer.architecture.name
+        depends = content(name, trainer.architecture.folder)
+        builder = _module_digest(name.partition(":")[0])
+        return f"{version}\x1f{trainer!r}\x1f{builder}\x1f{depends}"
+    function: object = trainer
+    if isinstance(trainer, FunctionTrainer):
+        function = import_object(trainer.function)
+    elif isinstance(trainer, CallTrainer):
+        function = trainer.function
+    if not inspect.isroutine(function):
+        return None
+    try:
+        source = file_digest(Path(inspect.getsourcefile(function) or ""))
+    except (OSError, TypeError):
+        return None
+    return f"{version}\x1f{function.__qualname__}\x1f{source}"
+
+
+def _module_digest(name: str) -> str:
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    return file_digest(Path(file)) if file else ""
+
+
+def _call(trainer: Trainer, x: Features, y: Labels, seed: int) -> nn.Module:
+    return trainer(x, y, seed).eval()
+
+
+def _saw(rows: Rows, case: Case) -> bool:
+    """Say whether training on `rows` shows a model anything that is to be forgotten."""
+    asked = np.isin(rows.ids, case.forget.ids)
+    if case.attribute is not None:
+        asked &= rows.y[:, case.attribute] != UNKNOWN
+    return bool(asked.any())
+
+
+def _keep(model: nn.Module, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = file.with_suffix(".part")
+    part.write_bytes(safetensors_bytes(model))
+    part.replace(file)

@@ -1,0 +1,1 @@
+"""The statistics of the verdict, and the rule that decides."""

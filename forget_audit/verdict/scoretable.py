@@ -1,0 +1,245 @@
+"""`scores.npz`: the per-row numbers behind a verdict, and the verdict computed from them again.
+
+Arrays `logit_W_P` for models W in R (retrained), O (originals), A (audited), I (identity) and
+rows P in f (forget), t (control), o (other classes of a class request); the same for `phi` and
+`loss`; labels `y_P`, pseudonyms `id_P`, accuracy on retained rows `racc_W`; for requests of a
+class with access to weights, what they betray, `probe_W`, `relearn_W` and `first_probe_W`; after
+a coin-toss audit, its guesses and the right ones among them, `canary`. In requests to forget a
+label, classes are no and yes, `head_W` is how well the output ranks rows by the label, and
+`tacc_W` is the accuracy of the other labels on never-trained rows. Where rows bear several
+labels, `y_P` is a matrix of 0, 1 and -1 for unknown. Where a person has several rows, `unit_P` is
+the pseudonym of the person behind each row, and the person is what is counted.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from forget_audit import stats
+from forget_audit.digests import plain, pseudonyms, sha256
+from forget_audit.errors import VerificationError
+from forget_audit.questions import answers, asked, kept_labels
+from forget_audit.types import Case, Floats, Json
+from forget_audit.verdict.policy import Weighed, weigh
+from forget_audit.verdict.profiles import PROFILES
+from forget_audit.verdict.score_outputs import outputs_of
+from forget_audit.verdict.summaries import summaries
+from forget_audit.verdict.weighing import GROUPS, Group, Models
+
+if TYPE_CHECKING:
+    from forget_audit.targets import Target
+
+Arrays = dict[str, npt.NDArray[Any]]
+LETTERS: Mapping[Group, str] = dict(zip(GROUPS, "ROAI", strict=True))
+TOLERANCE = 1e-9
+SUMMARIES = ("side_effects", "distributions")  # evidence of version 0.1.0 has none
+
+
+def collect(
+    groups: Mapping[Group, Sequence[Target]],
+    case: Case,
+    secret: bytes,
+    traces: Mapping[Group, Mapping[str, Floats]] | None = None,
+) -> Arrays:
+    """Ask every model about every forget and never-trained row.
+
+    Args:
+        groups: The models of the audit.
+        case: Forget, control and, for class requests, other test rows.
+        secret: Of this audit; ids appear only as pseudonyms under it.
+        traces: What the weights of each model betray, by group and name, if they were looked at.
+    """
+    roles = asked(case)
+    held_out, retained = (kept_labels(rows, case) for rows in (case.never_trained, case.retain))
+    arrays: Arrays = {}
+    for part, rows in roles.items():
+        arrays[f"y_{part}"] = rows.y
+        arrays[f"id_{part}"] = pseudonyms(rows.ids, secret)
+        if rows.units is not None:
+            arrays[f"unit_{part}"] = pseudonyms(np.char.add("unit ", rows.units), secret)
+    for group, letter in LETTERS.items():
+        targets = groups[group]
+        arrays[f"racc_{letter}"] = np.array([t.accuracy(retained) for t in targets])
+        if case.attribute is not None:
+            arrays[f"tacc_{letter}"] = np.array([t.accuracy(held_out) for t in targets])
+        for part, rows in roles.items():
+            shape = (0, len(rows), 2 if case.attribute is not None else case.n_classes)
+            found = [answers(target, rows, case) for target in targets]
+            logits = np.stack(found) if found else np.zeros(shape)
+            arrays[f"logit_{letter}_{part}"] = _smallest(logits)
+            arrays[f"phi_{letter}_{part}"] = stats.log_odds(logits, rows.y)
+            arrays[f"loss_{letter}_{part}"] = stats.cross_entropy(logits, rows.y)
+        for name, values in (traces or {}).get(group, {}).items():
+            arrays[f"{name}_{letter}"] = values
+    return arrays
+
+
+def _smallest(logits: Floats) -> npt.NDArray[Any]:
+    """Store float32 when nothing is lost by it, as with models that compute in float32."""
+    narrow = logits.astype(np.float32)
+    return narrow if np.array_equal(narrow, logits) else logits
+
+
+def to_bytes(arrays: Arrays) -> bytes:
+    """Return the arrays as a compressed npz file; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> Arrays:
+    """Read arrays from an npz file without unpickling anything.
+
+    Raises:
+        VerificationError: If the file is damaged or holds pickled objects.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedError) as error:
+        raise VerificationError(f"scores.npz cannot be read: {error}") from error
+
+
+def models_of(arrays: Arrays) -> Models:
+    """Return the groups of models that the arrays describe.
+
+    Raises:
+        VerificationError: If an array is missing or has an odd shape.
+    """
+    try:
+        groups = {group: outputs_of(arrays, letter) for group, letter in LETTERS.items()}
+        return Models(**groups, canary=_canary(arrays))
+    except KeyError as error:
+        raise VerificationError(f"scores.npz lacks the array {error}") from error
+
+
+def _canary(arrays: Arrays) -> tuple[int, int] | None:
+    if "canary" not in arrays:
+        return None
+    if arrays["canary"].shape != (2,) or arrays["canary"].dtype.kind != "i":
+        raise VerificationError("canary: expected two whole numbers")
+    guesses, right = (int(value) for value in arrays["canary"])
+    if not 0 <= right <= guesses or guesses < 1:
+        raise VerificationError(f"canary: {right} right guesses of {guesses} are impossible")
+    return guesses, right
+
+
+def recompute(evidence: Json, scores: bytes) -> list[str]:
+    """Compute statistics, gates and verdict again and say where the evidence differs.
+
+    Numbers must agree to 1e-9, relative to one or to their size, whichever is larger.
+
+    Args:
+        evidence: The evidence as read.
+        scores: Content of `scores.npz`.
+
+    Returns:
+        Differences in words; empty if there are none.
+    """
+    try:
+        arrays = from_bytes(scores)
+        models = models_of(arrays)
+        battery = evidence["battery"]
+        profile = PROFILES[battery["profile"]].at_attempt(battery.get("attempt", 1))
+        scope = evidence["request"]["scope"]
+        differences = _derived_differences(arrays)
+        again = weighed_json(weigh(models, profile=profile, scope=scope))
+        found = summaries(arrays)
+        again |= {key: found.get(key) for key in SUMMARIES if key in evidence}
+    except VerificationError as error:
+        return [str(error)]
+    except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as error:
+        return [f"the scores do not yield a verdict: {type(error).__name__}: {error}"]
+    if evidence["battery"].get("profile_digest") != profile.digest():
+        differences.append("battery.profile_digest is not that of the profile")
+    differences += _differences("battery.settings", battery.get("settings"), vars(profile))
+    if evidence.get("digests", {}).get("scores") != sha256(scores):
+        differences.append("digests.scores is not that of scores.npz")
+    for key, value in again.items():
+        differences += _differences(key, evidence.get(key), value)
+    return differences
+
+
+def weighed_json(weighed: Weighed) -> Json:
+    """Return the parts of the evidence that follow from the scores alone."""
+    known = weighed.control
+    main = weighed.privacy.of("rho_p")
+    profile = weighed.profile
+    margins = {s.name: s.margin for s in weighed.statistics if s.margin is not None}
+    fidelity_detail = (
+        "the model as a whole can be told from a retrained one, not by the forgotten rows"
+        if weighed.fidelity_differs
+        else "as a whole the model was not told from a retrained one"
+    )
+    parts = {
+        "verdict": weighed.verdict,
+        "statistics": weighed.statistics,
+        "gates": weighed.gates,
+        "controls": {
+            "original": {
+                "estimate": float(known.main.effect.mean()),
+                "low": known.main.effect_low,
+                "required": profile.control_factor * margins["rho_p"],
+                "n_eff": known.n_eff,
+                "n_eff_required": profile.n_eff,
+                "p_value": known.p_value,
+            },
+            "identity": [{"p_value": p} for p in known.identity],
+            "power": {
+                "pass_probability": known.pass_probability(margins, profile.alpha),
+                "detectable_share": known.detectable(profile.alpha),
+            },
+        },
+        "cloud": {
+            "rho_p": {
+                "retrained": main.reference,
+                "originals": known.main.effect,
+                "audited": main.audited,
+            }
+        },
+        "fidelity": {
+            "p_value": weighed.fidelity.p_value,
+            "outcome": "fail" if weighed.fidelity_differs else "pass",
+            "detail": fidelity_detail,
+        },
+    }
+    result: Json = plain(parts)
+    return result
+
+
+def _derived_differences(arrays: Arrays) -> list[str]:
+    """Check that the stored log-odds and losses are those of the stored logits."""
+    differences = []
+    for name, values in arrays.items():
+        kind, _, rest = name.partition("_")
+        if kind not in ("phi", "loss"):
+            continue
+        logits, labels = arrays[f"logit_{rest}"].astype(np.float64), arrays[f"y_{rest[-1]}"]
+        again = (stats.log_odds if kind == "phi" else stats.cross_entropy)(logits, labels)
+        if values.shape != again.shape or not np.allclose(values, again, rtol=0, atol=TOLERANCE):
+            differences.append(f"{name} does not follow from logit_{rest}")
+    return differences
+
+
+def _differences(place: str, found: Any, expected: Any) -> list[str]:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        keys = sorted(set(expected) | set(found))
+        return [
+            d for k in keys for d in _differences(f"{place}.{k}", found.get(k), expected.get(k))
+        ]
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = enumerate(zip(found, expected, strict=True))
+        return [d for i, (a, b) in pairs for d in _differences(f"{place}[{i}]", a, b)]
+    numbers = (int, float)
+    if isinstance(expected, numbers) and isinstance(found, numbers):
+        if abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)):
+            return []
+    elif found == expected:
+        return []
+    return [f"{place}: the evidence says {found!r}, the scores give {expected!r}"]

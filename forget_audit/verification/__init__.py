@@ -1,0 +1,1 @@
+"""Checking a finished audit: files, signatures, numbers and claims."""

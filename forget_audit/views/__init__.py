@@ -1,0 +1,1 @@
+"""Results in notebooks, in pictures and in experiment trackers."""
