@@ -6,12 +6,17 @@ Usage: python -m scripts.tables            says which tables are out of date
 
 import dataclasses
 import inspect
+import json
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from forget_audit import registry
+from forget_audit.architectures import BUILDERS, Architecture, options_of
 from forget_audit.contracts import AttackInfo, MethodInfo
 from forget_audit.presets import page
 from forget_audit.verdict.profiles import PROFILES, Profile
@@ -21,8 +26,10 @@ HOMES: Mapping[str, str] = {
     "methods": "README.md",
     "attacks": "README.md",
     "profile": "docs/verdict.md",
+    "architectures": "docs/architectures.md",
     **dict.fromkeys(page.TABLES, "docs/papers.md"),
 }
+FLAT = ("mlp", "linear", "text")  # networks whose rows are no images
 
 
 def methods() -> str:
@@ -54,10 +61,31 @@ def profile() -> str:
     return as_table(("Profile", "Setting", "Value", "Meaning"), rows)
 
 
+def architectures() -> str:
+    """Return the table of networks: title, weights, options with their defaults."""
+    rows = []
+    for name, builder in BUILDERS.items():
+        title = " ".join((builder.__doc__ or "").split("\n\n")[0].split())
+        options = ", ".join(
+            f"`{key}`" if value is None else f"`{key} = {json.dumps(value)}`"
+            for key, value in options_of(name).items()
+        )
+        rows.append((f"`{name}`", title, f"{_weights(name):,}", options))
+    return as_table(("Name", "What it is", "Weights", "Options"), rows)
+
+
+def _weights(name: str) -> int:
+    shape = (64,) if name in FLAT else (3, 32, 32)
+    with torch.device("meta"):
+        model = Architecture(name=name, shape=shape, n_classes=10).build()
+    return sum(math.prod(parameter.shape) for parameter in model.parameters())
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods": methods,
     "attacks": attacks,
     "profile": profile,
+    "architectures": architectures,
     **page.TABLES,
 }
 
