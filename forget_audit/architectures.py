@@ -138,8 +138,8 @@ class Architecture:
 
 
 def options_of(name: str) -> dict[str, object]:
-    """Return the options of a registered architecture with their defaults."""
-    signature = inspect.signature(BUILDERS[name])
+    """Return the options of an architecture with their defaults, as far as it names them."""
+    signature = inspect.signature(find_builder(name))
     return {
         option.name: option.default
         for option in signature.parameters.values()

@@ -9,10 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from forget_audit import registry
-from forget_audit.architectures import BUILDERS, options_of
 from forget_audit.console import complain, say, say_json
 from forget_audit.digests import plain
-from forget_audit.sources.loading import SOURCES
 
 Kind = Literal["methods", "attacks", "datasets", "models", "presets"]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -85,7 +83,12 @@ def catalogue(kind: Kind) -> dict[str, dict[str, Any]]:
         from forget_audit.presets.catalogue import cards
 
         return cards()
-    functions: dict[str, Any] = dict(SOURCES if kind == "datasets" else BUILDERS)
+    from forget_audit.architectures import BUILDERS, find_builder, options_of
+    from forget_audit.sources.loading import SOURCES
+
+    functions: dict[str, Any] = dict(SOURCES)
+    if kind == "models":
+        functions = {**BUILDERS, "xgboost": find_builder("xgboost")}
     return {
         name: {
             "title": (inspect.getdoc(function) or "").splitlines()[0],

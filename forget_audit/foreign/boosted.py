@@ -159,7 +159,11 @@ class Boosted(Filed):
 
 
 def xgboost_classifier(shape: tuple[int, ...], n_classes: int, **options: object) -> Boosted:
-    """Build an untrained classifier of boosted trees; rows of any shape are read as numbers."""
+    """Boosted trees (Chen and Guestrin, 2016), by XGBoost; rows of any shape are read as numbers.
+
+    It trains itself and is judged by its answers. Options are XGBoost's own that change what is
+    learnt, such as `max_depth`, `learning_rate`, `subsample` and `n_estimators`.
+    """
     return Boosted(math.prod(shape), max(n_classes, 2), options)
 
 

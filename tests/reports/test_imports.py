@@ -1,4 +1,4 @@
-"""Reports are rendered and verified on machines without torch, and with lazy heavy parts."""
+"""Reports are rendered and verified without torch, and the command line answers at once."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ import pytest
 MODULES = (
     "forget_audit.reports.release", "forget_audit.reports.pdf", "forget_audit.reports.figures",
     "forget_audit.reports.pdf_signature", "forget_audit.verification.verify", "forget_audit.trust",
+    "forget_audit.deployment.gating", "forget_audit.ledger.check", "forget_audit.cli",
 )  # fmt: skip
 
 
