@@ -7,6 +7,7 @@ Arrays inside records are read-only.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -44,6 +45,7 @@ Role = Literal["primary", "secondary", "fidelity", "whitebox"]
 Guarantee = Literal["none", "exact", "certified"]
 
 SMALL_REQUEST = 10  # below it sizes are not stated and no curve of single rows is drawn
+PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")  # an address, a long number, a telephone
 ACCESS_ORDER: tuple[Access, ...] = ("label", "score", "gradient", "weights")
 
 

@@ -16,7 +16,7 @@ from forget_audit.digests import canonical_json, sha256
 from forget_audit.ledger import merkle
 from forget_audit.ledger.checkpoints import ORIGIN
 from forget_audit.ledger.file import LedgerError
-from forget_audit.types import Json
+from forget_audit.types import PERSONAL, Json
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "audit-issued": ("report", "files"),
@@ -32,7 +32,6 @@ LARGEST = 16 * 1024
 DEEPEST = 4
 LARGEST_NUMBER = 999_999
 # The same rule as for references in plans, which lie in a module of the same layer.
-PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _REPORT = re.compile(r"FA-[0-9]{8}-[0-9A-Z]{1,16}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}")

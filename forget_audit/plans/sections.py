@@ -1,7 +1,6 @@
 """The sections of a plan, with every key, its type and its default."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self
@@ -18,12 +17,11 @@ from pydantic_core import ErrorDetails
 
 from forget_audit.errors import Problem
 from forget_audit.training.loop import Recipe
-from forget_audit.types import Access, Scope
+from forget_audit.types import PERSONAL, Access, Scope
 
 REPORT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Short = Annotated[str, Field(min_length=1, max_length=200)]
 Long = Annotated[str, Field(max_length=600)]
-PERSONAL = re.compile(r"@|\d{7,}|\+\d[\d ()/-]{6,}")
 
 
 class Section(BaseModel):

@@ -38,8 +38,8 @@ def gate_all(models: Models, known: Control, profile: Profile, scope: Scope) -> 
     details = {
         "HARNESS": (
             not harness,
-            f"identity models, retrained and judged as if audited: p = {shown}; the alarm needs "
-            f"all of them at {level:g} or below",
+            f"identity models retrained by the audit: p = {shown}; the alarm needs all of them "
+            f"at {level:g} or below",
         ),
         "NO_SIGNAL": (
             signal,

@@ -158,11 +158,6 @@ def test_entries_stay_small() -> None:
         ledger_entries.encoded("audit-issued", {"report": report(1), "files": files})
 
 
-def test_the_rule_is_that_of_references_in_plans() -> None:
-    text = (ROOT / "forget_audit" / "sections.py").read_text("utf-8")
-    assert f'PERSONAL = re.compile(r"{ledger_entries.PERSONAL.pattern}")' in text
-
-
 # Nothing is changed
 
 
