@@ -1,18 +1,19 @@
 """The cross-validated loss attack: can forget rows be told from control rows by their losses?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from forget_audit import stats
 from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.logistic import fit_many
 from forget_audit.outputs import unit_means, units_of
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
@@ -20,6 +21,8 @@ from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Rows
 
 Index = npt.NDArray[np.int64]
+# Decision values (folds, n) of scaled values (folds, n), classes (n,) and rows learnt from.
+Judge = Callable[[Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_]], Floats]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,9 +129,9 @@ class LossCrossValidation:
 
         def score(target: Target, _rng: np.random.Generator) -> Scores:
             losses = np.concatenate([_losses(target, rows) for rows in (case.forget, case.test)])
-            accuracy, area = _rates(LogisticRegression(C=self.c, tol=1e-6), losses, deals)
+            accuracy, area = _rates(partial(logistic, c=self.c), losses, deals)
             machine = SVC(C=self.svm_c, tol=1e-5, random_state=0)  # without it, it draws globally
-            svm_accuracy, svm_area = _rates(machine, losses, svm_deals)
+            svm_accuracy, svm_area = _rates(partial(one_by_one, machine), losses, svm_deals)
             return Scores(
                 scalars={
                     "accuracy": accuracy,
@@ -161,26 +164,42 @@ def deal(n_f: int, n_t: int, size: int, folds: int, rng: np.random.Generator) ->
     return Deal(rows=rows, member=member, fold=fold)
 
 
-def out_of_fold(judge: Any, values: Floats, dealt: Deal) -> Floats:
+def out_of_fold(judge: Judge, values: Floats, dealt: Deal) -> Floats:
     """Return the decision value `(2 n,)` of each row by a fit that has not seen it.
 
     Args:
-        judge: A scikit-learn classifier with decision values.
+        judge: Fits once a fold, to the rows of the other folds.
         values: The feature of each row of the sub-sampling `(2 n,)`.
         dealt: Who is a member, and the folds.
     """
-    decisions = np.empty(len(values))
-    for k in range(int(dealt.fold.max()) + 1):
-        held_out = dealt.fold == k
-        known = values[~held_out]
-        spread = known.std()
-        scaled = (values - known.mean()) / (spread if spread > 0 else 1.0)
-        judge.fit(scaled[~held_out, None], dealt.member[~held_out])
-        decisions[held_out] = judge.decision_function(scaled[held_out, None])
+    known = dealt.fold != np.arange(dealt.fold.max() + 1)[:, None]
+    number = known.sum(axis=1, keepdims=True)
+    mean = np.sum(values * known, axis=1, keepdims=True) / number
+    off = values - mean
+    spread = np.sqrt(np.sum(off**2 * known, axis=1, keepdims=True) / number)
+    scaled = off / np.where(spread > 0, spread, 1.0)
+    decisions = judge(scaled, dealt.member == 1, known)
+    return np.asarray(decisions[dealt.fold, np.arange(len(values))])
+
+
+def logistic(x: Floats, y: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], c: float) -> Floats:
+    """Judge by logistic regressions, all folds at once."""
+    slope, intercept = fit_many(x, np.broadcast_to(y, x.shape), known, c)
+    return slope[:, None] * x + intercept[:, None]
+
+
+def one_by_one(
+    judge: Any, x: Floats, y: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]
+) -> Floats:
+    """Judge by a scikit-learn classifier with decision values, fold by fold."""
+    decisions = np.full(x.shape, np.nan)
+    for values, seen, answer in zip(x, known, decisions, strict=True):
+        judge.fit(values[seen, None], y[seen])
+        answer[~seen] = judge.decision_function(values[~seen, None])
     return decisions
 
 
-def _rates(judge: Any, losses: Floats, deals: Sequence[Deal]) -> tuple[float, float]:
+def _rates(judge: Judge, losses: Floats, deals: Sequence[Deal]) -> tuple[float, float]:
     """Return accuracy and AUC of the out-of-fold decisions, averaged over sub-samplings."""
     accuracies, areas = [], []
     for dealt in deals:
