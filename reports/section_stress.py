@@ -38,7 +38,7 @@ MEASURES = {
 }
 CALLS = {"harder": "harder", "easier": "easier", "not told apart": "not told apart",
          "one seed": "one seed, no interval"}  # fmt: skip
-MOST_COLUMNS = 4
+MOST_COLUMNS, PLACES = 4, 2
 LOOKS = ((AUDITED, "D", "-"), (RETRAINED, "o", "-"), (OTHER, "s", "-"), (INK, "^", ":"))
 
 
@@ -109,7 +109,9 @@ def _influence(found: Json, names: Sequence[str]) -> Table:
         rows.append(
             Row(
                 cells=(
-                    Cell(text=item["title"], note=item["description"] + _weak(item)),
+                    Cell(
+                        text=item["title"], note=item["description"].replace("`", "") + _weak(item)
+                    ),
                     Cell(text=low if low == high else f"{low} to {high}", kind="number"),
                     _cell(item["set"].get("effect")),
                     *(_cell(_result(item, name)["measures"]["influence"]) for name in names),
@@ -211,15 +213,24 @@ def _weak(item: Json) -> str:
 def _cell(spread: Json | None) -> Cell:
     if spread is None:
         return Cell(text="not measured")
-    ends = None if spread["low"] is None else [spread["low"], spread["high"]]
-    note = numbers.interval(ends, 2) if ends else ""
-    return Cell(text=numbers.number(spread["mean"], 2), note=note, kind="number")
+    mean, ends = _rounded(spread)
+    return Cell(text=numbers.number(mean, PLACES), note=_within(ends), kind="number")
 
 
 def _difference(spread: Json | None) -> Cell:
     if spread is None:
         return Cell(text="not measured")
-    ends = None if spread["low"] is None else [spread["low"], spread["high"]]
-    note = f"{numbers.interval(ends, 2)} " if ends else ""
-    call = CALLS[spread["call"]]
-    return Cell(text=numbers.signed(spread["mean"], 2), note=f"{note}{call}", kind="number")
+    mean, ends = _rounded(spread)
+    note = f"{_within(ends)} {CALLS[spread['call']]}".lstrip()
+    return Cell(text=numbers.signed(mean, PLACES), note=note, kind="number")
+
+
+def _rounded(spread: Json) -> tuple[float, list[float] | None]:
+    """Return mean and ends to the places shown: finer differences are noise between seeds."""
+    known = spread["low"] is not None
+    ends = [round(spread[key], PLACES) for key in ("low", "high")] if known else None
+    return round(spread["mean"], PLACES), ends
+
+
+def _within(ends: list[float] | None) -> str:
+    return numbers.interval([*ends], PLACES) if ends else ""

@@ -53,6 +53,20 @@ def test_the_tables_hold_the_numbers_of_the_document() -> None:
             assert not [cell.text for cell in row.cells if re.search(r"(?:^|[ \[])-\d", cell.text)]
 
 
+def test_differences_finer_than_two_places_are_not_shown() -> None:
+    found = changed()
+    for item in found["sets"]:
+        for one in item["results"]:
+            spread = one["measures"]["influence"]
+            if spread is not None:
+                spread |= {"mean": 2.4e-4, "low": -4e-4, "high": 1e-6}
+    shares = next(all_tables([part for part in blocks(found=found) if isinstance(part, Table)]))
+    column = [cell.text for cell in shares.columns].index("ssd")
+    assert {row.cells[column].text for row in shares.rows} == {"0.00"}
+    assert {row.cells[column].note for row in shares.rows} == {"[0.00, 0.00]"}
+    assert not any("`" in row.cells[0].note for row in shares.rows)
+
+
 def test_a_broken_method_is_not_measured() -> None:
     shares = next(all_tables([part for part in blocks() if isinstance(part, Table)]))
     column = [cell.text for cell in shares.columns].index("broken")
