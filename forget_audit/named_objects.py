@@ -1,7 +1,13 @@
-"""Python objects that a plan names as `package.module:name`."""
+"""Python objects that a plan names as `package.module:name`, and the code behind them."""
 
+import ast
 import importlib
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
 
+from forget_audit.digests import file_digest, sha256
 from forget_audit.errors import ModelError
 
 
@@ -19,3 +25,73 @@ def import_object(reference: str) -> object:
     except Exception as error:
         broken = f"{type(error).__name__}: {error}"
         raise ModelError(f"cannot import {reference}: {broken}") from error
+
+
+def code_digest(module: str) -> str | None:
+    """Return a SHA-256 over the file of a module and all files beside it that it imports.
+
+    Import statements are followed wherever they stand, also within functions, and nothing is run.
+    Of an installed package the files of the whole package count, and nothing of what it needs.
+
+    Args:
+        module: Name of an imported module.
+
+    Returns:
+        Nothing if the module stands in no file, or a file cannot be read as Python.
+    """
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or not file.endswith(".py"):
+        return None
+    path = Path(file).resolve()
+    parts = module.split(".")
+    root = path.parents[len(parts) - (path.name != "__init__.py")]
+    try:
+        found = _installed(root, path, parts) or _imported(root, path)
+        named = [f"{one.relative_to(root).as_posix()}\x1f{file_digest(one)}" for one in found]
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return sha256("\x1e".join(sorted(named)).encode())
+
+
+def _installed(root: Path, path: Path, parts: list[str]) -> list[Path]:
+    """Return the files of an installed package or module; none if it is not installed."""
+    places = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
+    if root not in places:
+        return []
+    return [path] if root == path.parent else sorted((root / parts[0]).rglob("*.py"))
+
+
+def _imported(root: Path, path: Path) -> list[Path]:
+    """Return a file and those below `root` that it imports, and that they import."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += [one for name in _names(file, root) for one in _files(root, name)]
+    return list(found)
+
+
+def _names(file: Path, root: Path) -> Iterator[str]:
+    """Yield the absolute names that a file may import; `from a import b` may mean `a.b`."""
+    package = file.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            start = [*above, *([node.module] if node.module else [])]
+            yield from (".".join([*start, alias.name]) for alias in node.names)
+
+
+def _files(root: Path, name: str) -> Iterator[Path]:
+    """Yield the files that importing a name would run, as far as they lie below `root`."""
+    parts = name.split(".")
+    if parts[0] == "forget_audit":  # its version counts
+        return
+    for count in range(1, len(parts) + 1):
+        stem = root.joinpath(*parts[:count])
+        for file in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+            if file.is_file():
+                yield file

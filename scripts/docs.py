@@ -95,7 +95,14 @@ def time_tutorial(wheel: Path | None) -> dict[str, float]:
 
 
 def _built(folder: Path) -> Path:
-    call = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    call = [
+        sys.executable,
+        "-m",
+        "build",
+        "--outdir",
+        str(folder),
+        str(ROOT),
+    ]  # by way of the sdist
     subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
     return next(folder.glob("*.whl"))
 

@@ -6,7 +6,6 @@ models it has, and more references leave the first ones as they were.
 
 import inspect
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,13 @@ import forget_audit
 from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha256
 from forget_audit.errors import ModelError
 from forget_audit.model_files import load_weights, safetensors_bytes
-from forget_audit.named_objects import import_object
+from forget_audit.named_objects import code_digest
 from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import derive, generator
 from forget_audit.streaming import pick
 from forget_audit.targets import Target
 from forget_audit.training.loop import Index
+from forget_audit.training.own_functions import find_function
 from forget_audit.training.trainers import CallTrainer, FunctionTrainer, RecipeTrainer, SelfTrainer
 from forget_audit.types import UNKNOWN, Case, Features, Labels, Progress, Rows, Trainer
 from forget_audit.zoo.foreign_names import content
@@ -215,6 +215,7 @@ def shadow_members(rows: Rows, count: int, seed: int) -> list[npt.NDArray[np.boo
 def fingerprint(trainer: Trainer | None) -> str | None:
     """Return what a remembered model depends on besides rows and seed: recipe and code.
 
+    Code of the user's own is the module of the function and all that it imports from beside it.
     Nothing is returned, and so nothing remembered, for code that stands in no file, and for
     objects, whose settings are not known.
     """
@@ -222,11 +223,14 @@ def fingerprint(trainer: Trainer | None) -> str | None:
     if isinstance(trainer, (RecipeTrainer, SelfTrainer)):
         name = trainer.architecture.name
         depends = content(name, trainer.architecture.folder)
-        builder = _module_digest(name.partition(":")[0])
-        return f"{version}\x1f{trainer!r}\x1f{builder}\x1f{depends}"
+        module = name.partition(":")[0]
+        builder = "" if module == name or depends else code_digest(module)
+        return None if builder is None else f"{version}\x1f{trainer!r}\x1f{builder}\x1f{depends}"
+    modules: list[str] = []
     function: object = trainer
     if isinstance(trainer, FunctionTrainer):
-        function = import_object(trainer.function)
+        modules.append(trainer.function.partition(":")[0])
+        function = find_function(trainer.function)
     elif isinstance(trainer, CallTrainer):
         function = trainer.function
     if not inspect.isroutine(function):
@@ -235,13 +239,10 @@ def fingerprint(trainer: Trainer | None) -> str | None:
         source = file_digest(Path(inspect.getsourcefile(function) or ""))
     except (OSError, TypeError):
         return None
-    return f"{version}\x1f{function.__qualname__}\x1f{source}"
-
-
-def _module_digest(name: str) -> str:
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
-    return file_digest(Path(file)) if file else ""
+    digests = [code_digest(module) for module in (*modules, function.__module__)]
+    if None in digests:
+        return None
+    return f"{version}\x1f{function.__qualname__}\x1f{source}\x1f{digests}"
 
 
 def _call(trainer: Trainer, x: Features, y: Labels, seed: int) -> nn.Module:
