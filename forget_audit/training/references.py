@@ -6,7 +6,7 @@ models it has, and more references leave the first ones as they were.
 
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,11 +118,12 @@ class Workshop:
         missing = [k for k, model in enumerate(models) if model is None]
         self.progress(len(subsets) - len(missing))
         log.info("%s: %d remembered, %d to train", group, len(seeds) - len(missing), len(missing))
-        for k, model in zip(missing, self._fit(rows, subsets, seeds, missing), strict=True):
+        for k, model in self._fit(rows, subsets, seeds, missing):
             models[k] = model
             file = files[k]
             if file is not None:
                 _keep(model, file)
+            self.progress(1)
         for file, subset in zip(files, subsets, strict=True):
             if file is not None and _saw(rows.take(subset), self.case):
                 self.held(file)
@@ -150,22 +151,22 @@ class Workshop:
 
     def _fit(
         self, rows: Rows, subsets: Sequence[Index], seeds: Sequence[int], wanted: Sequence[int]
-    ) -> list[nn.Module]:
+    ) -> Iterator[tuple[int, nn.Module]]:
+        """Yield the wanted models with their numbers, each as soon as it is trained."""
         trainer = self.case.trainer
         if trainer is None:
             raise ModelError("the audit needs the training recipe to retrain models, found none")
         if isinstance(trainer, RecipeTrainer):
-            chosen = [subsets[k] for k in wanted]
-            return trainer.many(rows.x, rows.y, chosen, [seeds[k] for k in wanted], self.progress)
-        models = []
+            chosen, drawn = [subsets[k] for k in wanted], [seeds[k] for k in wanted]
+            for place, model in trainer.each(rows.x, rows.y, chosen, drawn):
+                yield wanted[place], model
+            return
         calls = (
             delayed(_call)(trainer, pick(rows.x, subsets[k]), rows.y[subsets[k]], seeds[k])
             for k in wanted
         )
-        for model in Parallel(n_jobs=self.workers, return_as="generator")(calls):
-            models.append(model)
-            self.progress(1)
-        return models
+        finished = Parallel(n_jobs=self.workers, return_as="generator")(calls)
+        yield from zip(wanted, finished, strict=True)
 
     def _remembered(self, file: Path) -> nn.Module | None:
         try:

@@ -17,7 +17,7 @@ from forget_audit.streaming import as_stream, pick
 from forget_audit.training.loop import Index, Recipe, fit, fitting_threads
 from forget_audit.training.own_functions import Function, call_own, find_function
 from forget_audit.training.together import batchable, fit_together
-from forget_audit.types import Features, Labels, Progress, Trainer
+from forget_audit.types import Features, Labels, Trainer
 
 BATCH_OF_MODELS = 32
 
@@ -46,12 +46,7 @@ class RecipeTrainer:
             return self.architecture.build()
 
     def many(
-        self,
-        x: Features,
-        y: Labels,
-        subsets: Sequence[Index],
-        seeds: Sequence[int],
-        progress: Progress = lambda _: None,
+        self, x: Features, y: Labels, subsets: Sequence[Index], seeds: Sequence[int]
     ) -> list[nn.Module]:
         """Return one model a subset, equal to calling the trainer on each, but faster.
 
@@ -60,29 +55,37 @@ class RecipeTrainer:
             y: Labels of all rows.
             subsets: Positions of the rows of each model.
             seeds: Seed of each model.
-            progress: Called with the number of models finished since the last call.
         """
-        models = [self.fresh(seed) for seed in seeds]
-        orders = [generator(seed, "order") for seed in seeds]
-        if not models or as_stream(x) is not None or not batchable(models[0]):
-            for model, subset, order in zip(models, subsets, orders, strict=True):
-                fit(model, pick(x, subset), y[subset], self.recipe, order)
-                progress(1)
-            return [model.eval() for model in models]
+        found = dict(self.each(x, y, subsets, seeds))
+        return [found[k] for k in range(len(seeds))]
 
-        def fit_chunk(chunk: Sequence[int]) -> int:
-            group = [models[i] for i in chunk]
-            rows, order = [subsets[i] for i in chunk], [orders[i] for i in chunk]
+    def each(
+        self, x: Features, y: Labels, subsets: Sequence[Index], seeds: Sequence[int]
+    ) -> Iterator[tuple[int, nn.Module]]:
+        """Yield the models of `many` with their positions, each as soon as it is trained."""
+        if not seeds:
+            return
+        if as_stream(x) is not None or not batchable(self.fresh(seeds[0])):
+            for k, (subset, seed) in enumerate(zip(subsets, seeds, strict=True)):
+                yield k, self(pick(x, subset), y[subset], seed)
+            return
+
+        models = [
+            self.fresh(seed) for seed in seeds
+        ]  # here: torch's generator is shared by threads
+
+        def fit_chunk(chunk: Sequence[int]) -> list[tuple[int, nn.Module]]:
+            group = [models[k] for k in chunk]
+            orders = [generator(seeds[k], "order") for k in chunk]
             with fitting_threads(group[0]):
-                fit_together(group, x, y, rows, self.recipe, order)
-            return len(chunk)
+                fit_together(group, x, y, [subsets[k] for k in chunk], self.recipe, orders)
+            return [(k, model.eval()) for k, model in zip(chunk, group, strict=True)]
 
         threads = usable_threads()
         run = Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
         chunks = _chunks([len(subset) for subset in subsets], threads)
         for finished in run(delayed(fit_chunk)(chunk) for chunk in chunks):
-            progress(finished)
-        return [model.eval() for model in models]
+            yield from finished
 
 
 @dataclass(frozen=True, kw_only=True)

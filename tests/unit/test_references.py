@@ -38,14 +38,53 @@ def digests(bench: Workshop) -> list[str]:
 
 def count_trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     trained: list[int] = []
-    real = RecipeTrainer.many
+    real = RecipeTrainer.each
 
-    def counting(self, x, y, subsets, seeds, progress=lambda _: None):  # type: ignore[no-untyped-def]
+    def counting(self, x, y, subsets, seeds):  # type: ignore[no-untyped-def]
         trained.append(len(subsets))
-        return real(self, x, y, subsets, seeds, progress)
+        return real(self, x, y, subsets, seeds)
 
-    monkeypatch.setattr(RecipeTrainer, "many", counting)
+    monkeypatch.setattr(RecipeTrainer, "each", counting)
     return trained
+
+
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp with batch norm"])
+def test_a_broken_run_keeps_every_model_that_was_finished(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bench() -> Workshop:
+        made = workshop(tmp_path)
+        if name == "linear":
+            return made
+        architecture = Architecture(
+            name="mlp", shape=(64,), n_classes=10, options={"hidden": [4], "norm": True}
+        )
+        trainer = RecipeTrainer(architecture=architecture, recipe=Recipe(epochs=1))
+        return dataclasses.replace(
+            made, case=made.case.replace(trainer=trainer), template=architecture.build
+        )
+
+    real = RecipeTrainer.each
+
+    def stopping(self, x, y, subsets, seeds):  # type: ignore[no-untyped-def]
+        for count, found in enumerate(real(self, x, y, subsets, seeds)):
+            if count == 2:
+                raise Stopped
+            yield found
+
+    rows = [np.arange(20 + k) for k in range(5)]
+    with monkeypatch.context() as patch:
+        patch.setattr(RecipeTrainer, "each", stopping)
+        with pytest.raises(Stopped):
+            bench().train("retrained", bench().case.retain, rows)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    trained = count_trainings(monkeypatch)
+    models = bench().train("retrained", bench().case.retain, rows)
+    assert (len(models), sum(trained)) == (5, 3)
 
 
 def test_remembered_models_equal_trained_ones(

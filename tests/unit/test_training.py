@@ -10,6 +10,7 @@ from torch import nn
 
 from forget_audit.architectures import BUILDERS, Architecture
 from forget_audit.seeds import derive, generator, seeded_torch
+from forget_audit.targets import weights_digest
 from forget_audit.training.loop import Recipe, deal, descend
 from forget_audit.training.together import batchable
 from forget_audit.training.trainers import RecipeTrainer
@@ -126,11 +127,13 @@ def test_dealing_is_a_partition_into_even_parts(n: int, steps: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_progress_counts_every_model() -> None:
+def test_each_model_comes_with_its_position() -> None:
     x, y = rows()
-    seen: list[int] = []
-    trainer("linear").many(x, y, [np.arange(30)] * 5, list(range(5)), seen.append)
-    assert sum(seen) == 5
+    make, subsets = trainer("linear"), [np.arange(30 + k % 2) for k in range(5)]
+    found = dict(make.each(x, y, subsets, list(range(5))))
+    assert sorted(found) == list(range(5))
+    together = make.many(x, y, subsets, list(range(5)))
+    assert [weights_digest(found[k]) for k in range(5)] == [*map(weights_digest, together)]
 
 
 def test_a_step_clears_old_gradients_and_respects_the_clip() -> None:
