@@ -45,13 +45,13 @@ def test_no_test_row_and_no_yardstick_seed_is_used(monkeypatch: pytest.MonkeyPat
     object.__setattr__(closed, "closed", True)
     seeds: list[int] = []
     trainer = type(guarded.case.trainer)
-    many = trainer.many  # type: ignore[union-attr]
+    each = trainer.each  # type: ignore[union-attr]
 
-    def noting(self: Any, x: Any, y: Any, subsets: Any, drawn: Any, *rest: Any) -> Any:
+    def noting(self: Any, x: Any, y: Any, subsets: Any, drawn: Any) -> Any:
         seeds.extend(drawn)
-        return many(self, x, y, subsets, drawn, *rest)
+        return each(self, x, y, subsets, drawn)
 
-    monkeypatch.setattr(trainer, "many", noting)
+    monkeypatch.setattr(trainer, "each", noting)
     tried = tuning.tune(guarded, "finetune", trials=2, over=["lr"])
     assert len(tried) == 2
     searching = set(seeds)
