@@ -1,8 +1,8 @@
 """Your data and your model, as an audit wants to see them.
 
 Replace what the functions do by your own; the plan names them. Lines marked EDIT come first.
-Trained models are remembered until this file changes: after a change in another file that it
-imports, run `forget-audit certify` with `--fresh`.
+Trained models are remembered until this file changes, or one beside it that it imports: after a
+change in what is loaded in other ways, run `forget-audit certify` with `--fresh`.
 """
 
 import numpy as np
