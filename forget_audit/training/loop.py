@@ -90,6 +90,7 @@ def fit(
         for _ in range(recipe.epochs):
             batches = (dealer or deal)(len(x), recipe.steps_per_epoch, rng)
             descend(loss, batches, optimizer, after=watch)
+    optimizer.zero_grad(set_to_none=True)  # as large as the model, and the models stay in memory
 
 
 def descend(

@@ -88,6 +88,7 @@ def call_own(
             "it; build a new one inside the function"
         )
     _returned.add(model)
+    model.zero_grad(set_to_none=True)  # as large as the model, and the models stay in memory
     return model
 
 

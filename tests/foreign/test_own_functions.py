@@ -35,6 +35,11 @@ def test_the_same_seed_gives_the_same_model_and_another_another(name: str) -> No
     assert not one.training
 
 
+def test_gradients_of_the_last_step_are_dropped() -> None:
+    """They would double the memory of every reference model."""
+    assert all(p.grad is None for p in train("stepped").parameters())
+
+
 def test_seeds_fit_the_libraries() -> None:
     """NumPy and scikit-learn take no seeds from 2^32 on, XGBoost none from 2^31."""
     assert SEED >= SEEDS

@@ -127,6 +127,18 @@ def test_dealing_is_a_partition_into_even_parts(n: int, steps: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.parametrize("name", ["linear", "mlp", "resnet9"])
+def test_trained_models_hold_no_gradients(name: str) -> None:
+    """They would double the memory of every reference model."""
+    x, y = rows()
+    architecture = Architecture(
+        name=name, shape=(64,), n_classes=10, options={"width": 2} if name == "resnet9" else {}
+    )
+    make = RecipeTrainer(architecture=architecture, recipe=Recipe(epochs=1, steps_per_epoch=2))
+    models = [make(x[:40], y[:40], 1), *make.many(x, y, [np.arange(40)], [2])]
+    assert all(p.grad is None for model in models for p in model.parameters())
+
+
 def test_each_model_comes_with_its_position() -> None:
     x, y = rows()
     make, subsets = trainer("linear"), [np.arange(30 + k % 2) for k in range(5)]
