@@ -88,8 +88,8 @@ def test_built_in_modules_stand_in_no_file() -> None:
 
 
 def test_an_installed_package_counts_as_a_whole() -> None:
+    import jinja2.loaders
     import typing_extensions
-    import yaml
 
-    assert code_digest(yaml.__name__) == code_digest(yaml.loader.__name__)
-    assert code_digest(typing_extensions.__name__) is not None
+    assert code_digest("jinja2") == code_digest("jinja2.loaders") is not None
+    assert code_digest(jinja2.loaders.__name__) != code_digest(typing_extensions.__name__)
