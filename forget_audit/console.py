@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -51,6 +51,14 @@ def complain(text: str) -> None:
 def say_json(value: Any) -> None:
     """Write JSON alone to standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def end_with(broken: Iterable[str]) -> NoReturn:
+    """End a command: a line on standard error for all that broke, and exit code 4 if any did."""
+    lines = list(broken)
+    for line in lines:
+        complain(line)
+    raise typer.Exit(4 if lines else 0)
 
 
 def ask_passphrase() -> str:

@@ -27,6 +27,7 @@ from forget_audit.training.loop import Recipe
 from forget_audit.training.practice import practise
 from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Sensitive
+from tests.fixtures.commands import run as run
 
 torch.set_num_threads(1)
 

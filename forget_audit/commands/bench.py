@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from forget_audit.console import Bars, complain, say, say_json
+from forget_audit.console import Bars, complain, end_with, say, say_json
 from forget_audit.errors import UnknownName
 from forget_audit.types import Json
 
@@ -59,15 +59,12 @@ def bench(
             say("\n".join([summary(results[name]), *map(str, paths)]))
     if as_json:
         say_json(results)
-    broken = [
+    end_with(
         f"{name}: {row['name']}: {row['reason']}"
         for name, result in results.items()
         for row in result["rows"]
         if row["status"] == "error"
-    ]
-    for line in broken:
-        complain(line)
-    raise typer.Exit(4 if broken else 0)
+    )
 
 
 def summary(result: Json) -> str:

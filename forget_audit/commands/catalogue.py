@@ -86,9 +86,8 @@ def catalogue(kind: Kind) -> dict[str, dict[str, Any]]:
     from forget_audit.architectures import BUILDERS, find_builder, options_of
     from forget_audit.sources.loading import SOURCES
 
-    functions: dict[str, Any] = dict(SOURCES)
-    if kind == "models":
-        functions = {**BUILDERS, "xgboost": find_builder("xgboost")}
+    models = {**BUILDERS, "xgboost": find_builder("xgboost")}
+    functions: dict[str, Any] = dict(SOURCES if kind == "datasets" else models)
     return {
         name: {
             "title": (inspect.getdoc(function) or "").splitlines()[0],

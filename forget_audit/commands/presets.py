@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forget_audit.console import Bars, complain, say, say_json
+from forget_audit.console import Bars, complain, end_with, say, say_json
 from forget_audit.errors import PlanError, Problem, UnknownName
 from forget_audit.types import Json
 
@@ -74,15 +74,12 @@ def reproduce(
             say("\n".join([text(results[name]), "", *map(str, paths), ""]))
     if as_json:
         say_json(results)
-    broken = [
+    end_with(
         f"{name}: {row['label']}: {row['reason']}"
         for name, result in results.items()
         for row in result["rows"]
         if row["status"] == "error"
-    ]
-    for line in broken:
-        complain(line)
-    raise typer.Exit(4 if broken else 0)
+    )
 
 
 def _plans(names: list[str], data: Path, *, smoke: bool) -> dict[str, tuple[Preset, Plan]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forget_audit.console import Bars, complain, say, say_json
+from forget_audit.console import Bars, end_with, say, say_json
 from forget_audit.errors import PlanError, Problem, UnknownName
 from forget_audit.types import SMALL_REQUEST
 
@@ -69,10 +69,7 @@ def stress(
         result = measure(order, step)
     paths = write(result, out or plan.with_name(f"{plan.stem}-stress"))
     say_json(result) if as_json else say("\n".join([*lines(result), *map(str, paths)]))
-    wrong = broken(result)
-    for line in wrong:
-        complain(line)
-    raise typer.Exit(4 if wrong else 0)
+    end_with(broken(result))
 
 
 def _order(file: Path, names: list[str], strategies: str | None, extent: Extent) -> Order:

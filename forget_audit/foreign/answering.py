@@ -27,10 +27,8 @@ def adopt(found: object, n_classes: int | None = None) -> nn.Module:
     """
     if isinstance(found, nn.Module):
         return found.eval()
-    from forget_audit.foreign import (
-        boosted,  # here: they load scikit-learn and XGBoost
-        estimators,
-    )
+    # Here, because they load scikit-learn and XGBoost.
+    from forget_audit.foreign import boosted, estimators
 
     if isinstance(found, type):
         raise ModelError(f"expected {EXPECTED}, found the class {found.__name__}")

@@ -70,9 +70,8 @@ class RecipeTrainer:
                 yield k, self(pick(x, subset), y[subset], seed)
             return
 
-        models = [
-            self.fresh(seed) for seed in seeds
-        ]  # here: torch's generator is shared by threads
+        # All are made here, because threads share torch's generator.
+        models = [self.fresh(seed) for seed in seeds]
 
         def fit_chunk(chunk: Sequence[int]) -> list[tuple[int, nn.Module]]:
             group = [models[k] for k in chunk]

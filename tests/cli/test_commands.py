@@ -3,15 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from forget_audit import cli
 from forget_audit.commands import demo
 from forget_audit.errors import ForgetAuditError
+from tests.fixtures.commands import Run
 
 PLAN = """\
 [request]
@@ -37,21 +36,6 @@ attacks = ["loss_threshold", "weight_distance"]
 controller = "Test Ltd"
 formats = ["html"]
 """
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["forget-audit", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(stop.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from forget_audit import cli, trust
+from forget_audit import trust
 from forget_audit.errors import KeyFileError
 from forget_audit.keys import encrypted as encrypted_keys
 from forget_audit.keys import keyring, token_uris
@@ -21,6 +20,7 @@ from forget_audit.keys.signing import SigningKey, grouped
 from forget_audit.keys.sources import find_key
 from forget_audit.ledger.ledger import Ledger
 from forget_audit.trust import Trust
+from tests.fixtures.commands import Run
 from tests.keys.material import (
     PASSPHRASE,
     authority,
@@ -34,7 +34,6 @@ from tests.keys.material import (
 )
 from tests.keys.token import PIN, needs_token, token, uri
 
-Run = Callable[..., tuple[int, str, str]]
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="needs the package git")
 
 
@@ -49,17 +48,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["forget-audit", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(stop.value.code or 0), out, err
-
-    return call
+def run(home: Path, run: Run) -> Run:
+    return run
 
 
 def use(key: SigningKey, home: Path) -> None:

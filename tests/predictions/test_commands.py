@@ -1,19 +1,17 @@
 """Plans that hand in predictions: what is accepted, and every command on what comes of it."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from forget_audit import cli
 from forget_audit.audits import predicted
 from forget_audit.errors import CaseError, PlanError
 from forget_audit.model_identity import model_digest
 from forget_audit.plans.plan import check_plan
+from tests.fixtures.commands import Run
 from tests.predictions.recorded import (
     lines,
     plan_of,
@@ -35,21 +33,6 @@ attacks = ["loss_threshold", "label_only"]
 controller = "Test Ltd"
 formats = ["html"]
 """
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["forget-audit", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(stop.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 from scipy import special
 from scipy import stats as distributions
 
-from forget_audit import cli
 from forget_audit.audits import attempts, commission, power
 from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.errors import ForgetAuditError, PlanError, VerificationError
@@ -27,6 +24,7 @@ from forget_audit.verdict.gates import canary_gate
 from forget_audit.verdict.policy import decide, weigh
 from forget_audit.verdict.profiles import PROFILES
 from forget_audit.verdict.weighing import Comparison, Family, Models
+from tests.fixtures.commands import Run
 
 STANDARD = PROFILES["standard"]
 GATES = ("HARNESS", "NO_SIGNAL", "UNDERPOWERED", "YARDSTICK", "SHIFT", "ACCESS", "UTILITY")
@@ -514,23 +512,10 @@ def test_nothing_stands_in_the_way_of_a_usual_request() -> None:
     assert len(text) == 1 + 4 * len(power.SPREADS)
 
 
-Run = Callable[..., tuple[int, str, str]]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("FORGET_AUDIT_HOME", str(tmp_path / "home"))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["forget-audit", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(stop.value.code or 0), out, err
-
-    return call
+    return run
 
 
 def test_power_command(run: Run, tmp_path: Path) -> None:

@@ -48,6 +48,17 @@ def count_trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return trained
 
 
+@pytest.mark.parametrize("remembered", [False, True])
+def test_progress_counts_every_model_trained_or_remembered(
+    remembered: bool, tmp_path: Path
+) -> None:
+    if remembered:
+        digests(workshop(tmp_path))
+    seen: list[int] = []
+    digests(dataclasses.replace(workshop(tmp_path), progress=seen.append))
+    assert sum(seen) == 9
+
+
 class Stopped(BaseException):
     """The process ends here."""
 
