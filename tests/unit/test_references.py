@@ -79,6 +79,7 @@ def test_a_broken_run_keeps_every_model_that_was_finished(
             made, case=made.case.replace(trainer=trainer), template=architecture.build
         )
 
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads of a stopped batch would end later
     real = RecipeTrainer.each
 
     def stopping(self, x, y, subsets, seeds):  # type: ignore[no-untyped-def]
