@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -190,6 +190,9 @@ class Scores:
         object.__setattr__(self, "series", MappingProxyType(dict(self.series)))
 
 
+FreshGenerator = Callable[[], np.random.Generator]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
     """An attack that has learnt what it may learn and can score any target.
@@ -197,10 +200,13 @@ class Fitted:
     Args:
         score: Scores a target; a pure function of target and generator.
         fitted_on: Ids of the rows it learnt from.
+        score_many: Scores many targets at once, each as `score` would with a fresh generator;
+            left out where that saves nothing.
     """
 
     score: Callable[[Target, np.random.Generator], Scores]
     fitted_on: frozenset[str] = frozenset()
+    score_many: Callable[[Sequence[Target], FreshGenerator], list[Scores]] | None = None
 
 
 @runtime_checkable
@@ -214,6 +220,21 @@ class Attack(Protocol):
 
         Raises:
             NotApplicable: If the case or the pool lacks what the attack needs.
+        """
+        ...
+
+
+@runtime_checkable
+class FitsEach(Attack, Protocol):
+    """An attack that learns from retrained models, and from all but one of them at once."""
+
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:
+        """Return for each retrained model of the pool what `fit` learns without it.
+
+        Args:
+            pool: All reference models.
+            case: The rows.
+            fresh: Makes the generator that each fit would be given.
         """
         ...
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from forget_audit import registry
-from forget_audit.attack_metrics import Groups, measured, of_people
-from forget_audit.contracts import Attack, AttackInfo, Fitted, Scores
+from forget_audit.attack_metrics import Groups, measured
+from forget_audit.audits.scoring import score_groups
+from forget_audit.contracts import AttackInfo, Scores
 from forget_audit.errors import AccessError, ForgetAuditError, NotApplicable
 from forget_audit.findings import AttackResult
 from forget_audit.pools import Pool
@@ -142,32 +143,6 @@ def _tried(info: AttackInfo, measure: Callable[[], Groups]) -> AttackResult:
         log.exception("%s failed", info.name)
         reason = f"{type(error).__name__}; the log says more"  # its text may hold data
         return _empty(info.name, "error", reason, time.perf_counter() - start)
-
-
-def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: int) -> Groups:
-    """Score the audited model, the retrained models and the originals with one attack.
-
-    An attack that learns from retrained models scores each of them by a fit on the others.
-    """
-    name, access = attack.info.name, attack.info.access
-
-    def fitted(without: int | None) -> Fitted:
-        part = pool if without is None else pool.without(without)
-        return attack.fit(part, case, generator(seed, "attack", name, "fit"))
-
-    def scores(fit: Fitted, target: Target) -> Scores:
-        rng = generator(seed, "attack", name, "score")
-        return of_people(fit.score(target.restricted(access), rng), case)
-
-    whole = fitted(None)
-    alone = attack.info.leave_one_out
-    return {
-        "audited": [scores(whole, audited)],
-        "retrained": [
-            scores(fitted(i) if alone else whole, target) for i, target in enumerate(pool.retrained)
-        ],
-        "original": [scores(whole, target) for target in pool.originals],
-    }
 
 
 def _empty(name: str, outcome: Outcome, reason: str, seconds: float) -> AttackResult:

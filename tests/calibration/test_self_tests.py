@@ -19,9 +19,9 @@ from sklearn.tree import DecisionTreeClassifier
 from forget_audit import registry, stats
 from forget_audit.attacks.loss_cross_validation import LossCrossValidation
 from forget_audit.audits import impostors
-from forget_audit.audits.battery import score_groups
 from forget_audit.audits.calibration import RETRAINED, answers_of
 from forget_audit.audits.impostors import UNLEARNERS
+from forget_audit.audits.scoring import score_groups
 from forget_audit.contracts import Scores
 from forget_audit.errors import LeakageError
 from forget_audit.experiments.backdoor import decision_rule

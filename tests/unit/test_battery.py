@@ -9,7 +9,8 @@ import pytest
 
 from forget_audit import registry
 from forget_audit.architectures import Architecture
-from forget_audit.audits.battery import run_battery, score_groups
+from forget_audit.audits.battery import run_battery
+from forget_audit.audits.scoring import score_groups
 from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.data import Request, prepare
 from forget_audit.pools import Pool
