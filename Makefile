@@ -6,7 +6,7 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: demo test check format slow calibrate bench stress bare accessibility tables docs wheel clean
+.PHONY: demo test check format slow calibrate bench bench-gpu compare stress bare accessibility tables docs wheel clean
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
@@ -37,7 +37,15 @@ calibrate:  ## how often the verdict is right, on bundled data; about an hour on
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibrate.py --plot docs/images/calibration.svg
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/epsilon_null.py --out benchmarks/results
 
-bench:   ## every method on four requests, on bundled data
+bench:   ## how fast it is, beside other tools and plain loops; about 20 minutes
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed
+
+bench-gpu:  ## batched training on a GPU against one model after the other
+	@scripts/setup.sh test
+	$(BIN)/python -m benchmarks.speed.gpu
+
+compare: ## every method on four requests, on bundled data
 	@scripts/setup.sh test
 	OMP_NUM_THREADS=1 $(BIN)/forget-audit bench --seeds 5 --out benchmarks/results
 	$(BIN)/python benchmarks/orderings.py --results benchmarks/results | tee benchmarks/results/orderings.txt

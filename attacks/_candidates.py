@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from forget_audit import stats
 from forget_audit.contracts import Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.nulls import PRIOR_DF
 from forget_audit.pools import Pool
-from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Rows
+from forget_audit.types import Case, Floats
 
 FEWEST_IN_A_ROLE = 2
 LEAST_VARIANCE = 1e-24
+HALF_LOG_2_PI = np.log(2 * np.pi) / 2
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int64]
 
@@ -101,7 +101,13 @@ class Bells:
 
     def log_density(self, values: Floats) -> Floats:
         """Return the log-density of each row's value `(n,)`."""
-        return np.asarray(norm.logpdf(values, self.mean, self.sd), dtype=np.float64)
+        return log_normal(values, self.mean, self.sd)
+
+
+def log_normal(values: Floats, mean: Floats, sd: Floats) -> Floats:
+    """Return the log-density of a normal law; SciPy's costs ten times as much on few rows."""
+    z = (values - mean) / sd
+    return np.asarray(-(z**2) / 2 - np.log(sd) - HALF_LOG_2_PI, dtype=np.float64)
 
 
 def roles(pool: Pool) -> Roles:
@@ -119,8 +125,8 @@ def roles(pool: Pool) -> Roles:
             "method itself and ask for candidate shadows"
         )
     found = Roles(
-        before=np.stack([_log_odds(shadow.before, rows) for shadow in shadows]),
-        after=np.stack([_log_odds(shadow.after, rows) for shadow in shadows]),
+        before=np.stack([shadow.before.log_odds(rows) for shadow in shadows]),
+        after=np.stack([shadow.after.log_odds(rows) for shadow in shadows]),
         kept=np.stack([shadow.kept for shadow in shadows]),
         forgotten=np.stack([shadow.forgotten for shadow in shadows]),
     )
@@ -169,7 +175,7 @@ def means(values: Floats, role: Mask) -> Floats:
     return np.asarray(np.mean(values, axis=0, where=role), dtype=np.float64)
 
 
-def spreads(values: Floats, role: Mask, prior: float = stats.PRIOR_DF) -> Floats:
+def spreads(values: Floats, role: Mask, prior: float = PRIOR_DF) -> Floats:
     """Return each row's standard deviation over the shadows in which it has the role `(n,)`.
 
     The variance is `(v s^2 + prior s0^2) / (v + prior)` with `v` degrees of freedom and the
@@ -192,7 +198,3 @@ def spreads(values: Floats, role: Mask, prior: float = stats.PRIOR_DF) -> Floats
 def bells(values: Floats, role: Mask) -> Bells:
     """Return the normal law of each row in a role, with shrunk spread."""
     return Bells(mean=means(values, role), sd=spreads(values, role))
-
-
-def _log_odds(target: Target, rows: Rows) -> Floats:
-    return stats.log_odds(target.logits(rows), rows.y)

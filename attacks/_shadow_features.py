@@ -1,19 +1,21 @@
 """What the shadow-model attacks share: features of a row, shadow-wise folds, the threshold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from forget_audit import stats
-from forget_audit.contracts import Fitted, Scores
+from forget_audit.attacks._references import entropies
+from forget_audit.attacks._together import together
+from forget_audit.contracts import Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool, Shadow
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Rows
 
 FEWEST_SHADOWS = 2
+AT_ONCE = 200_000  # rows scored together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,16 +70,15 @@ def features(target: Target, rows: Rows, n_classes: int, top: int) -> Floats:
     They are the largest probabilities in order, log-odds, loss, entropy, whether the answer is
     right, and the label as indicators.
     """
-    logits = target.logits(rows)
-    p = stats.probabilities(logits)
-    columns = [
-        stats.log_odds(logits, rows.y),
-        stats.cross_entropy(logits, rows.y),
-        stats.entropy(p),
-        np.argmax(logits, axis=1) == rows.y,
-    ]
-    largest = np.sort(p, axis=1)[:, ::-1][:, :top]
-    return np.column_stack([largest, *columns, np.eye(n_classes)[rows.y]])
+    p, phi, losses = target.probabilities(rows), target.log_odds(rows), target.losses(rows)
+
+    def compute() -> Floats:
+        right = np.argmax(target.logits(rows), axis=1) == rows.y
+        columns = [phi, losses, entropies(target, rows), right]
+        largest = np.sort(p, axis=1)[:, ::-1][:, :top]
+        return np.column_stack([largest, *columns, np.eye(n_classes)[rows.y]])
+
+    return target.once(rows, ("shadow features", n_classes, top), compute)
 
 
 def lessons(pool: Pool, case: Case, top: int) -> Lessons:
@@ -145,27 +146,39 @@ def fitted(case: Case, top: int, known: Lessons, learnt: Learnt) -> Fitted:
     fitted_on = frozenset(case.auxiliary.ids.tolist())
     threshold = best_threshold(learnt.held_out[known.member], learnt.held_out[~known.member])
 
-    def score(target: Target, _rng: np.random.Generator) -> Scores:
-        forget, control = (
-            learnt.score(features(target, rows, case.n_classes, top))
-            for rows in (case.forget, case.test)
-        )
-        return Scores(
-            forget=forget,
-            control=control,
-            forget_ids=case.forget.ids,
-            control_ids=case.test.ids,
-            fitted_on=fitted_on,
-            threshold=threshold,
-        )
+    def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+        several = max(AT_ONCE // len(case.test), 1)
+        groups = [targets[k : k + several] for k in range(0, len(targets), several)]
+        return [
+            Scores(
+                forget=forget,
+                control=control,
+                forget_ids=case.forget.ids,
+                control_ids=case.test.ids,
+                fitted_on=fitted_on,
+                threshold=threshold,
+            )
+            for group in groups
+            for forget, control in zip(
+                *(_scored(learnt, group, rows, case, top) for rows in (case.forget, case.test)),
+                strict=True,
+            )
+        ]
 
-    return Fitted(score=score, fitted_on=fitted_on)
+    return together(score_many, fitted_on)
+
+
+def _scored(learnt: Learnt, targets: Sequence[Target], rows: Rows, case: Case, top: int) -> Floats:
+    """Return the scores `(targets, n)` of rows."""
+    seen = [features(target, rows, case.n_classes, top) for target in targets]
+    return learnt.score(np.concatenate(seen)).reshape(len(targets), len(rows))
 
 
 def best_threshold(members: Floats, others: Floats) -> float:
     """Return the best percentile of held-out scores to tell members from others at."""
     candidates = np.quantile(np.concatenate([members, others]), np.linspace(0, 1, 101))
-    rates = [stats.balanced_accuracy(members, others, float(cut)) for cut in candidates]
+    missed, left = (np.searchsorted(np.sort(part), candidates) for part in (members, others))
+    rates = ((len(members) - missed) / len(members) + left / len(others)) / 2
     return float(candidates[np.argmax(rates)])
 
 

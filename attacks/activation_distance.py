@@ -1,12 +1,12 @@
 """How far a model's answers and features lie from those of retrained models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
@@ -64,37 +64,92 @@ class ActivationDistance:
         Raises:
             NotApplicable: Without retrained models.
         """
-        if not pool.retrained:
-            raise NotApplicable("needs at least one retrained model to compare with, found none")
-        rows = case.forget
-        answers = [_probabilities(other, rows) for other in pool.retrained]
-        features = [_features(other, rows) for other in pool.retrained]
+        return _against(_retrained(pool, case, needed=1), case)
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            own = _probabilities(target, rows)
-            distances = [np.linalg.norm(own - other, axis=1).mean() for other in answers]
-            scalars = {"output_distance": float(np.mean(distances))}
-            learnt = _features(target, rows)
-            known = [other for other in features if other is not None]
-            if learnt is not None and known:
-                similar = [similarity(learnt, other) for other in known]
-                scalars["feature_distance"] = 1 - float(np.mean(similar))
-            return Scores(scalars=scalars)
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:  # noqa: ARG002
+        """Look at each retrained model once, and compare with all but one of them."""
+        seen = _retrained(pool, case, needed=2)
+        return [_against(seen[:k] + seen[k + 1 :], case) for k in range(len(seen))]
 
-        return Fitted(score=score)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """A model on the forget rows.
+
+    Args:
+        answers: Probabilities `(n, classes)`.
+        features: Those that the output layer reads; none if they cannot be compared.
+    """
+
+    answers: Floats
+    features: "Centred | None"
+
+    @staticmethod
+    def of(target: Target, rows: Rows) -> "Seen":
+        """Look at a model; with a single row there is nothing to compare features by."""
+        able = len(rows) > 1 and target.feature_layers(rows)
+        return Seen(
+            answers=target.probabilities(rows),
+            features=Centred.of(target.features(rows)) if able else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Centred:
+    """Features `X` less the mean of each column, ready to be compared.
+
+    Args:
+        x: `X` `(n, width)`.
+        products: `X X'` `(n, n)`, if `X` is wider than it is long; then nothing else is needed.
+        size: `|X'X|_F`, which is also `|X X'|_F`.
+    """
+
+    x: Floats
+    products: Floats | None
+    size: float
+
+    @staticmethod
+    def of(features: Floats) -> "Centred":
+        """Centre features `(n, width)`."""
+        x = features - features.mean(axis=0)
+        products = x @ x.T if x.shape[1] > len(x) else None
+        size = float(np.linalg.norm(x.T @ x if products is None else products))
+        return Centred(x=x, products=products, size=size)
+
+    def similarity(self, other: "Centred") -> float:
+        """Return the linear CKA with features of the same rows, in [0, 1]."""
+        own = self.size * other.size
+        if not own > 0:
+            return 0.0
+        if self.products is not None and other.products is not None:
+            both = float(np.vdot(self.products, other.products))  # |X'Y|_F^2 = <X X', Y Y'>
+        else:
+            both = float(np.linalg.norm(self.x.T @ other.x)) ** 2
+        return min(both / own, 1.0)
 
 
 def similarity(first: Floats, second: Floats) -> float:
     """Return the linear CKA of features `(n, p)` and `(n, q)` of the same rows, in [0, 1]."""
-    x, y = (part - part.mean(axis=0) for part in (first, second))
-    own = float(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
-    return min(float(np.linalg.norm(x.T @ y)) ** 2 / own, 1.0) if own > 0 else 0.0
+    return Centred.of(first).similarity(Centred.of(second))
 
 
-def _probabilities(target: Target, rows: Rows) -> Floats:
-    return stats.probabilities(target.logits(rows))
+def _retrained(pool: Pool, case: Case, needed: int) -> list[Seen]:
+    if len(pool.retrained) < needed:
+        raise NotApplicable("needs at least one retrained model to compare with, found none")
+    return [Seen.of(target, case.forget) for target in pool.retrained]
 
 
-def _features(target: Target, rows: Rows) -> Floats | None:
-    """Return the penultimate features, or nothing if they cannot be compared."""
-    return target.features(rows) if len(rows) > 1 and target.feature_layers(rows) else None
+def _against(others: Sequence[Seen], case: Case) -> Fitted:
+    """Return the attack that measures models by their distance from `others`."""
+    learnt = [other.features for other in others if other.features is not None]
+
+    def score(target: Target, _rng: np.random.Generator) -> Scores:
+        own = Seen.of(target, case.forget)
+        apart = [np.linalg.norm(own.answers - o.answers, axis=1).mean() for o in others]
+        scalars = {"output_distance": float(np.mean(apart))}
+        if own.features is not None and learnt:
+            alike = [own.features.similarity(features) for features in learnt]
+            scalars["feature_distance"] = 1 - float(np.mean(alike))
+        return Scores(scalars=scalars)
+
+    return Fitted(score=score)

@@ -1,14 +1,16 @@
 """The entropy attack: the share of forget rows whose prediction looks like a training row's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
-from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import entropies
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
+from forget_audit.logistic import fit_many
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
@@ -64,17 +66,22 @@ class EntropyLogistic:
         if not len(case.auxiliary):
             raise NotApplicable("needs auxiliary rows that no model was trained on, found none")
         fitted_on = frozenset([*case.retain.ids.tolist(), *case.auxiliary.ids.tolist()])
-        member = np.repeat([1, 0], [len(case.retain), len(case.auxiliary)])
+        member = np.repeat([True, False], [len(case.retain), len(case.auxiliary)])
+        weight = len(member) / 2 / np.where(member, len(case.retain), len(case.auxiliary))
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            known = [_entropies(target, rows) for rows in (case.retain, case.auxiliary)]
-            judge = LogisticRegression(C=self.c, class_weight="balanced")
-            judge.fit(np.concatenate(known)[:, None], member)
-            called = judge.predict(_entropies(target, case.forget)[:, None])
-            return Scores(fitted_on=fitted_on, scalars={"member_share": float(np.mean(called))})
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            known = np.concatenate([_entropies(targets, case.retain),
+                                    _entropies(targets, case.auxiliary)], axis=1)  # fmt: skip
+            alike = np.broadcast_to(member, known.shape), np.broadcast_to(weight, known.shape)
+            slope, intercept = fit_many(known, *alike, self.c)
+            called = slope[:, None] * _entropies(targets, case.forget) + intercept[:, None] > 0
+            return [
+                Scores(fitted_on=fitted_on, scalars={"member_share": float(share)})
+                for share in called.mean(axis=1)
+            ]
 
-        return Fitted(score=score, fitted_on=fitted_on)
+        return together(score_many, fitted_on)
 
 
-def _entropies(target: Target, rows: Rows) -> Floats:
-    return stats.entropy(stats.probabilities(target.logits(rows)))
+def _entropies(targets: Sequence[Target], rows: Rows) -> Floats:
+    return np.stack([entropies(target, rows) for target in targets])

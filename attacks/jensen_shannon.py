@@ -1,17 +1,19 @@
 """How far the predictions lie from those of retrained models, in Jensen-Shannon divergence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import means_of_others
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Rows
+from forget_audit.types import Case, Floats
 from forget_audit.verdict.yardstick import TINY
 
 
@@ -63,29 +65,36 @@ class JensenShannon:
         Raises:
             NotApplicable: Without retrained models.
         """
-        if not pool.retrained:
-            raise NotApplicable("needs at least one retrained model to compare with, found none")
-        usual = [
-            np.mean([_predictions(target, rows) for target in pool.retrained], axis=0)
-            for rows in (case.forget, case.test)
-        ]
+        forget, control = _answers(pool, case, needed=1)
+        return _against(forget.mean(axis=0), control.mean(axis=0), case)
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            forget, control = (
-                float(np.mean(stats.jensen_shannon(_predictions(target, rows), mean)))
-                for rows, mean in zip((case.forget, case.test), usual, strict=True)
-            )
-            contrast = float(np.log(forget + TINY) - np.log(control + TINY))
-            return Scores(
-                scalars={
-                    "contrast": contrast,
-                    "forget_mean": forget,
-                    "control_mean": control,
-                }
-            )
-
-        return Fitted(score=score)
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:  # noqa: ARG002
+        """Take the mean prediction of all but one of the retrained models, for each of them."""
+        usual = map(means_of_others, _answers(pool, case, needed=2))
+        return [_against(forget, control, case) for forget, control in zip(*usual, strict=True)]
 
 
-def _predictions(target: Target, rows: Rows) -> Floats:
-    return stats.probabilities(target.logits(rows))
+def _answers(pool: Pool, case: Case, needed: int) -> tuple[Floats, Floats]:
+    """Return the predictions `(models, n, classes)` of retrained models on either kind of rows."""
+    if len(pool.retrained) < needed:
+        raise NotApplicable("needs at least one retrained model to compare with, found none")
+    return (
+        np.stack([target.probabilities(case.forget) for target in pool.retrained]),
+        np.stack([target.probabilities(case.test) for target in pool.retrained]),
+    )
+
+
+def _against(usual_f: Floats, usual_t: Floats, case: Case) -> Fitted:
+    """Return the attack that knows the mean predictions on forget and control rows."""
+
+    def score(target: Target, _rng: np.random.Generator) -> Scores:
+        forget, control = (
+            float(np.mean(stats.jensen_shannon(target.probabilities(rows), usual)))
+            for rows, usual in ((case.forget, usual_f), (case.test, usual_t))
+        )
+        contrast = float(np.log(forget + TINY) - np.log(control + TINY))
+        return Scores(
+            scalars={"contrast": contrast, "forget_mean": forget, "control_mean": control}
+        )
+
+    return Fitted(score=score)

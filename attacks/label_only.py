@@ -1,14 +1,16 @@
 """The label-only attack: how much noise a row bears before its label is answered wrongly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
-from forget_audit.errors import NotApplicable
+from forget_audit.attacks._references import nulls_of_others, two_or_more
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import draw_seed, generator
@@ -34,10 +36,6 @@ class Noise:
     def queries(self) -> int:
         """Noisy copies of a row."""
         return self.draws * len(self.sigmas)
-
-
-# Robustness counts by model: leaving out one reference model at a time asks for them again.
-_counted: WeakKeyDictionary[Target, dict[tuple[Noise, Rows], Floats]] = WeakKeyDictionary()
 
 
 @attack
@@ -110,54 +108,83 @@ class LabelOnly:
         Raises:
             NotApplicable: With fewer than two retrained models, which give no spread.
         """
-        if len(pool.retrained) < 2:
-            raise NotApplicable(
-                f"needs at least two retrained models, found {len(pool.retrained)}; "
-                "ask for more retrained models"
-            )
+        two_or_more(len(pool.retrained))
+        noise = self._noise(case, rng)
+        reference = _counts(pool.retrained, case, noise)
+        null = stats.calibrate(stats.log_odds_of_count(reference, noise.queries))
+        return _against(null, case, noise)
+
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:
+        """Count once, and compare with all but one of the retrained models, from sums."""
+        two_or_more(len(pool.retrained) - 1)
+        noise = self._noise(case, fresh())
+        reference = _counts(pool.retrained, case, noise)
+        nulls = nulls_of_others(stats.log_odds_of_count(reference, noise.queries))
+        return [_against(null, case, noise) for null in nulls]
+
+    def _noise(self, case: Case, rng: np.random.Generator) -> Noise:
         spread = float(np.mean(np.std(case.retain.x, axis=0, dtype=np.float64)))
         sigmas = spread * np.geomspace(self.smallest, self.largest, self.levels)
-        noise = Noise(seed=draw_seed(rng), sigmas=tuple(sigmas.tolist()), draws=self.draws)
-        reference = np.stack([_counts(target, case, noise) for target in pool.retrained])
-        null = stats.calibrate(stats.log_odds_of_count(reference, noise.queries))
-        fitted_on = frozenset(case.retain.ids.tolist())
-        n_f = len(case.forget)
+        return Noise(seed=draw_seed(rng), sigmas=tuple(sigmas.tolist()), draws=self.draws)
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            counts = _counts(target, case, noise)
-            z = null.z(stats.log_odds_of_count(counts, noise.queries))
-            return Scores(
-                forget=z[:n_f],
-                control=z[n_f:],
+
+def _against(null: stats.Null, case: Case, noise: Noise) -> Fitted:
+    """Return the attack that knows what retrained models answer to the noise."""
+    fitted_on = frozenset(case.retain.ids.tolist())
+    n_f = len(case.forget)
+
+    def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+        counts = _counts(targets, case, noise)
+        z = null.z(stats.log_odds_of_count(counts, noise.queries))
+        plain = stats.aucs(counts[:, :n_f], counts[:, n_f:])
+        return [
+            Scores(
+                forget=one[:n_f],
+                control=one[n_f:],
                 forget_ids=case.forget.ids,
                 control_ids=case.test.ids,
                 fitted_on=fitted_on,
-                scalars={"plain_auc": stats.auc(counts[:n_f], counts[n_f:])},
+                scalars={"plain_auc": float(auc)},
             )
+            for one, auc in zip(z, plain, strict=True)
+        ]
 
-        return Fitted(score=score, fitted_on=fitted_on)
-
-
-def _counts(target: Target, case: Case, noise: Noise) -> Floats:
-    """Return the robustness counts `(n_f + n_t,)`, forget rows first."""
-    known = _counted.setdefault(target, {})
-    for rows in (case.forget, case.test):
-        if (noise, rows) not in known:
-            known[noise, rows] = _count(target, rows, noise)
-    return np.concatenate([known[noise, case.forget], known[noise, case.test]])
+    return together(score_many, fitted_on)
 
 
-def _count(target: Target, rows: Rows, noise: Noise) -> Floats:
-    """Return how many noisy copies of each row get its label `(n,)`."""
+def _counts(targets: Sequence[Target], case: Case, noise: Noise) -> Floats:
+    """Return the robustness counts `(models, n_f + n_t)`, forget rows first.
+
+    Those of a model are taken once: leaving out one reference model at a time asks again.
+    """
+    return np.concatenate(
+        [_counts_of(targets, rows, noise) for rows in (case.forget, case.test)], axis=1
+    )
+
+
+def _counts_of(targets: Sequence[Target], rows: Rows, noise: Noise) -> Floats:
+    counted: dict[int, Floats] = {}
+
+    def count(k: int) -> Floats:
+        if not counted:
+            counted.update(enumerate(_count(targets, rows, noise)))
+        return counted[k]
+
+    return np.stack([t.once(rows, noise, partial(count, k)) for k, t in enumerate(targets)])
+
+
+def _count(targets: Sequence[Target], rows: Rows, noise: Noise) -> Floats:
+    """Return how many noisy copies of each row get its label `(models, n)`."""
     shape = rows.x.shape[1:]
     sigmas = np.reshape(noise.sigmas, (-1, 1, *(1,) * len(shape))).astype(np.float32)
     labels = np.tile(rows.y, len(sigmas))
     names = np.arange(len(labels)).astype(np.str_)
     directions = [generator(noise.seed, "noise", name) for name in rows.ids.tolist()]
-    right = np.zeros(len(rows))
+    right = np.zeros((len(targets), len(rows)))
     for _ in range(noise.draws):
         unit = np.stack([g.standard_normal(shape, np.float32) for g in directions])
         noisy = Rows(x=(rows.x + sigmas * unit).reshape(-1, *shape), y=labels, ids=names)
-        hits = target.labels(noisy) == labels
-        right += hits.reshape(len(sigmas), -1).sum(axis=0)
+        for k, target in enumerate(targets):
+            hits = target.labels(noisy) == labels
+            right[k] += hits.reshape(len(sigmas), -1).sum(axis=0)
     return right

@@ -1,14 +1,15 @@
 """Linear probes: what can be read off the features, whatever the output layer does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from forget_audit import stats
+from forget_audit.attacks._probes import decisions
 from forget_audit.contracts import AttackInfo, Fitted, Scores, Series
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
@@ -17,6 +18,8 @@ from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target
 from forget_audit.types import Case, Floats, Rows
 
+Mask = npt.NDArray[np.bool_]
+Part = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # rows to fit on, and to try on
 FLAT = 1e-12
 HALVES = 2
 
@@ -101,10 +104,8 @@ class LinearProbe:
                     "needs a model with learnt features, and this one has none before its output "
                     "layer"
                 )
-            values = [
-                float(np.mean([self._auc(x, member, *part) for part in parts]))
-                for x in (_standardised(target.features(rows, layer)) for layer in layers)
-            ]
+            seen = (_standardised(target.features(rows, layer)) for layer in layers)
+            values = [self._auc(x, member, parts) for x in seen]
             curve = Series(x_label="layer", y_label="AUC", x=layers, y=tuple(values))
             return Scores(
                 scalars={"penultimate_auc": values[-1], "first_layer_auc": values[0]},
@@ -123,16 +124,17 @@ class LinearProbe:
             )
         return case.test, case.others, HALVES
 
-    def _auc(
-        self,
-        x: Floats,
-        member: npt.NDArray[np.bool_],
-        known: npt.NDArray[np.int64],
-        fresh: npt.NDArray[np.int64],
-    ) -> float:
-        judge = LogisticRegression(C=self.c, max_iter=2000).fit(x[known], member[known])
-        scores = judge.decision_function(x[fresh])
-        return stats.auc(scores[member[fresh]], scores[~member[fresh]])
+    def _auc(self, x: Floats, member: Mask, parts: Sequence[Part]) -> float:
+        """Return the mean AUC of probes on the rows that they were not fitted on."""
+        used = np.zeros((len(parts), len(x)), dtype=bool)
+        for k, (known, _) in enumerate(parts):
+            used[k, known] = True
+        found = decisions(x, member, used, self.c)
+        values = [
+            stats.auc(z[tried & member], z[tried & ~member])
+            for z, tried in zip(found, ~used, strict=True)
+        ]
+        return float(np.mean(values))
 
 
 def _standardised(features: Floats) -> Floats:

@@ -1,13 +1,14 @@
 """The offline likelihood-ratio attack: each row against models that never saw it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from forget_audit import stats
-from forget_audit.attacks._references import log_odds, retrained_log_odds
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import log_odds, nulls_of_others, retrained_log_odds
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
@@ -59,22 +60,31 @@ class Lira:
 
     def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:  # noqa: ARG002
         """Learn mean and spread of each row's log-odds from the retrained models."""
-        null = stats.calibrate(retrained_log_odds(pool, case))
-        n_f = len(case.forget)
+        return _against(stats.calibrate(retrained_log_odds(pool, case)), case)
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            z = null.z(log_odds(target, case))
-            forget, control = z[:n_f], z[n_f:]
-            spread_f, spread_t = np.mean(forget**2), np.mean(control**2)
-            return Scores(
-                forget=forget,
-                control=control,
-                forget_ids=case.forget.ids,
-                control_ids=case.test.ids,
-                scalars={
-                    "mean_z": float(np.mean(forget)),
-                    "dispersion": float(np.log(spread_f + TINY) - np.log(spread_t + TINY)),
-                },
-            )
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:  # noqa: ARG002
+        """Learn the same from all retrained models but one, each left out in turn."""
+        nulls = nulls_of_others(retrained_log_odds(pool, case))
+        return [_against(null, case) for null in nulls]
 
-        return Fitted(score=score)
+
+def _against(null: stats.Null, case: Case) -> Fitted:
+    """Return the attack that scores rows in standard deviations of the null."""
+    n_f = len(case.forget)
+
+    def score(target: Target, _rng: np.random.Generator) -> Scores:
+        z = null.z(log_odds(target, case))
+        forget, control = z[:n_f], z[n_f:]
+        spread_f, spread_t = np.mean(forget**2), np.mean(control**2)
+        return Scores(
+            forget=forget,
+            control=control,
+            forget_ids=case.forget.ids,
+            control_ids=case.test.ids,
+            scalars={
+                "mean_z": float(np.mean(forget)),
+                "dispersion": float(np.log(spread_f + TINY) - np.log(spread_t + TINY)),
+            },
+        )
+
+    return Fitted(score=score)

@@ -3,26 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold
-from sklearn.svm import SVC
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.logistic import fit_many
 from forget_audit.outputs import unit_means, units_of
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
+from forget_audit.support_vectors import decide_many
 from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Rows
+from forget_audit.types import Case, Floats
+
+AT_ONCE = 2_000_000  # numbers standardised for the models that are scored together
 
 Index = npt.NDArray[np.int64]
-# Decision values (folds, n) of scaled values (folds, n), classes (n,) and rows learnt from.
-Judge = Callable[[Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_]], Floats]
+Mask = npt.NDArray[np.bool_]
+# Decision values (fits, n) of scaled values (fits, n), classes (n,) and rows learnt from (fits, n).
+Judge = Callable[[Floats, Mask, Mask], Floats]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,21 +131,28 @@ class LossCrossValidation:
         smaller = min(size, self.svm_rows)
         svm_deals = [deal(n_f, n_t, smaller, self.folds, rng) for _ in range(self.svm_samplings)]
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            losses = np.concatenate([_losses(target, rows) for rows in (case.forget, case.test)])
-            accuracy, area = _rates(partial(logistic, c=self.c), losses, deals)
-            machine = SVC(C=self.svm_c, tol=1e-5, random_state=0)  # without it, it draws globally
-            svm_accuracy, svm_area = _rates(partial(one_by_one, machine), losses, svm_deals)
-            return Scores(
-                scalars={
-                    "accuracy": accuracy,
-                    "out_of_fold_auc": area,
-                    "svm_accuracy": svm_accuracy,
-                    "svm_out_of_fold_auc": svm_area,
-                }
-            )
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            several = max(AT_ONCE // (2 * size * self.folds * self.samplings), 1)
+            groups = [targets[k : k + several] for k in range(0, len(targets), several)]
+            return [found for group in groups for found in scores(group)]
 
-        return Fitted(score=score)
+        def scores(targets: Sequence[Target]) -> list[Scores]:
+            losses = np.stack([_losses(target, case) for target in targets])
+            accuracy, area = _rates(partial(logistic, c=self.c), losses, deals)
+            svm_accuracy, svm_area = _rates(partial(decide_many, c=self.svm_c), losses, svm_deals)
+            return [
+                Scores(
+                    scalars={
+                        "accuracy": float(accuracy[k]),
+                        "out_of_fold_auc": float(area[k]),
+                        "svm_accuracy": float(svm_accuracy[k]),
+                        "svm_out_of_fold_auc": float(svm_area[k]),
+                    }
+                )
+                for k in range(len(targets))
+            ]
+
+        return together(score_many)
 
 
 def deal(n_f: int, n_t: int, size: int, folds: int, rng: np.random.Generator) -> Deal:
@@ -164,51 +175,54 @@ def deal(n_f: int, n_t: int, size: int, folds: int, rng: np.random.Generator) ->
     return Deal(rows=rows, member=member, fold=fold)
 
 
-def out_of_fold(judge: Judge, values: Floats, dealt: Deal) -> Floats:
-    """Return the decision value `(2 n,)` of each row by a fit that has not seen it.
+def out_of_fold(judge: Judge, values: Floats, deals: Sequence[Deal]) -> Floats:
+    """Return the decision values `(deals, models, 2 n)` of rows by fits that have not seen them.
 
     Args:
-        judge: Fits once a fold, to the rows of the other folds.
-        values: The feature of each row of the sub-sampling `(2 n,)`.
-        dealt: Who is a member, and the folds.
+        judge: Fits once a deal, model and fold, to the rows of the other folds.
+        values: The feature of each row `(models, rows)`.
+        deals: Sub-samplings of one size: who is a member, and the folds.
     """
-    known = dealt.fold != np.arange(dealt.fold.max() + 1)[:, None]
+    member, folds = deals[0].member == 1, int(deals[0].fold.max()) + 1
+    parts = [
+        _standardised(np.take(values, dealt.rows, axis=1), dealt.fold, folds) for dealt in deals
+    ]
+    scaled, known = (np.stack(part) for part in zip(*parts, strict=True))
+    flat = (-1, len(member))
+    decisions = judge(scaled.reshape(flat), member, known.reshape(flat)).reshape(scaled.shape)
+    every = np.arange(len(member))
+    return np.stack(
+        [each[:, dealt.fold, every] for each, dealt in zip(decisions, deals, strict=True)]
+    )
+
+
+def _standardised(values: Floats, fold: Index, folds: int) -> tuple[Floats, Mask]:
+    """Return values scaled by the rows of the other folds, and which these are.
+
+    Either is `(models, folds, 2 n)`.
+    """
+    known = fold != np.arange(folds)[:, None]
     number = known.sum(axis=1, keepdims=True)
-    mean = np.sum(values * known, axis=1, keepdims=True) / number
-    off = values - mean
-    spread = np.sqrt(np.sum(off**2 * known, axis=1, keepdims=True) / number)
-    scaled = off / np.where(spread > 0, spread, 1.0)
-    decisions = judge(scaled, dealt.member == 1, known)
-    return np.asarray(decisions[dealt.fold, np.arange(len(values))])
+    off = values[:, None] - np.sum(values[:, None] * known, axis=2, keepdims=True) / number
+    spread = np.sqrt(np.sum(off**2 * known, axis=2, keepdims=True) / number)
+    return off / np.where(spread > 0, spread, 1.0), np.broadcast_to(known, off.shape)
 
 
-def logistic(x: Floats, y: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], c: float) -> Floats:
-    """Judge by logistic regressions, all folds at once."""
+def logistic(x: Floats, y: Mask, known: Mask, c: float) -> Floats:
+    """Judge by logistic regressions, all of them at once."""
     slope, intercept = fit_many(x, np.broadcast_to(y, x.shape), known, c)
     return slope[:, None] * x + intercept[:, None]
 
 
-def one_by_one(
-    judge: Any, x: Floats, y: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]
-) -> Floats:
-    """Judge by a scikit-learn classifier with decision values, fold by fold."""
-    decisions = np.full(x.shape, np.nan)
-    for values, seen, answer in zip(x, known, decisions, strict=True):
-        judge.fit(values[seen, None], y[seen])
-        answer[~seen] = judge.decision_function(values[~seen, None])
-    return decisions
+def _rates(judge: Judge, losses: Floats, deals: Sequence[Deal]) -> tuple[Floats, Floats]:
+    """Return accuracy and AUC `(models,)` of out-of-fold decisions, averaged over sub-samplings."""
+    member = deals[0].member == 1
+    decisions = out_of_fold(judge, losses, deals)
+    areas = [stats.aucs(each[:, member], each[:, ~member]) for each in decisions]
+    return np.mean((decisions > 0) == member, axis=(0, 2)), np.mean(areas, axis=0)
 
 
-def _rates(judge: Judge, losses: Floats, deals: Sequence[Deal]) -> tuple[float, float]:
-    """Return accuracy and AUC of the out-of-fold decisions, averaged over sub-samplings."""
-    accuracies, areas = [], []
-    for dealt in deals:
-        decisions = out_of_fold(judge, losses[dealt.rows], dealt)
-        member = dealt.member == 1
-        accuracies.append(np.mean((decisions > 0) == member))
-        areas.append(stats.auc(decisions[member], decisions[~member]))
-    return float(np.mean(accuracies)), float(np.mean(areas))
-
-
-def _losses(target: Target, rows: Rows) -> Floats:
-    return unit_means(stats.cross_entropy(target.logits(rows), rows.y), units_of(rows))
+def _losses(target: Target, case: Case) -> Floats:
+    return np.concatenate(
+        [unit_means(target.losses(rows), units_of(rows)) for rows in (case.forget, case.test)]
+    )

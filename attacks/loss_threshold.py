@@ -5,12 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from forget_audit import stats
 from forget_audit.contracts import AttackInfo, Fitted, Scores
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Rows
+from forget_audit.types import Case
 
 
 @attack
@@ -56,16 +55,12 @@ class LossThreshold:
 
         def score(target: Target, _rng: np.random.Generator) -> Scores:
             return Scores(
-                forget=-_losses(target, case.forget),
-                control=-_losses(target, case.test),
+                forget=-target.losses(case.forget),
+                control=-target.losses(case.test),
                 forget_ids=case.forget.ids,
                 control_ids=case.test.ids,
                 fitted_on=fitted_on,
-                threshold=-float(np.mean(_losses(target, case.retain))),
+                threshold=-float(np.mean(target.losses(case.retain))),
             )
 
         return Fitted(score=score, fitted_on=fitted_on)
-
-
-def _losses(target: Target, rows: Rows) -> Floats:
-    return stats.cross_entropy(target.logits(rows), rows.y)

@@ -1,15 +1,15 @@
 """Four plain scores of a prediction, each with a threshold for every class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy import special
-from sklearn.metrics import roc_curve
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import entropies
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
@@ -75,28 +75,35 @@ class MetricThresholds:
             raise NotApplicable("needs auxiliary rows that no model was trained on, found none")
         fitted_on = frozenset([*case.retain.ids.tolist(), *case.auxiliary.ids.tolist()])
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            forget, control, kept, unseen = (
-                row_scores(target, rows)
-                for rows in (case.forget, case.test, case.retain, case.auxiliary)
-            )
-            scalars = {}
-            for name in forget:
-                cuts = np.ones(case.n_classes)
-                if name != "correctness":
-                    cuts = self._thresholds(kept[name], unseen[name], case)
-                called_f = forget[name] >= cuts[case.forget.y]
-                called_t = control[name] >= cuts[case.test.y]
-                scalars[f"{name}_auc"] = stats.auc(forget[name], control[name])
-                scalars[f"{name}_balanced_accuracy"] = float(
-                    (np.mean(called_f) + np.mean(~called_t)) / 2
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            roles = (case.forget, case.test, case.retain, case.auxiliary)
+            answers = [[row_scores(target, rows) for target in targets] for rows in roles]
+            found: dict[str, Floats] = {}
+            for name in answers[0][0]:
+                forget, control, kept, unseen = (
+                    np.stack([scores[name] for scores in each]) for each in answers
                 )
-            return Scores(fitted_on=fitted_on, scalars=scalars)
+                cuts = np.ones((len(targets), case.n_classes))
+                if name != "correctness":
+                    cuts = self._thresholds(kept, unseen, case)
+                called_f = forget >= cuts[:, case.forget.y]
+                called_t = control >= cuts[:, case.test.y]
+                found[f"{name}_auc"] = stats.aucs(forget, control)
+                found[f"{name}_balanced_accuracy"] = (
+                    called_f.mean(axis=1) + np.mean(~called_t, axis=1)
+                ) / 2
+            return [
+                Scores(
+                    fitted_on=fitted_on,
+                    scalars={name: float(values[k]) for name, values in found.items()},
+                )
+                for k in range(len(targets))
+            ]
 
-        return Fitted(score=score, fitted_on=fitted_on)
+        return together(score_many, fitted_on)
 
     def _thresholds(self, kept: Floats, unseen: Floats, case: Case) -> Floats:
-        """Return one threshold a class `(n_classes,)`."""
+        """Return one threshold a model and class `(models, n_classes)`."""
         return class_thresholds(
             kept, case.retain.y, unseen, case.auxiliary.y, case.n_classes, self.fewest
         )
@@ -104,30 +111,35 @@ class MetricThresholds:
 
 def row_scores(target: Target, rows: Rows) -> Mapping[str, Floats]:
     """Return the four scores of each row `(n,)` by name, higher for members."""
-    logits = target.logits(rows)
+    p, losses = target.probabilities(rows), target.losses(rows)
+    right = np.argmax(target.logits(rows), axis=1) == rows.y
     return {
-        "correctness": (np.argmax(logits, axis=1) == rows.y).astype(np.float64),
-        "confidence": stats.label_probability(stats.log_odds(logits, rows.y)),
-        "entropy": -stats.entropy(stats.probabilities(logits)),
-        "modified_entropy": -modified_entropy(logits, rows.y),
+        "correctness": right.astype(np.float64),
+        "confidence": stats.label_probability(target.log_odds(rows)),
+        "entropy": -entropies(target, rows),
+        "modified_entropy": -modified_entropy(p, losses, rows.y),
     }
 
 
-def modified_entropy(logits: Floats, labels: Labels) -> Floats:
-    """Return the modified entropy `(n,)` in nats of logits `(n, classes)`, within [0, 400].
+def modified_entropy(p: Floats, losses: Floats, labels: Labels) -> Floats:
+    """Return the modified entropy `(n,)` in nats, within [0, 400].
 
     `1 - p_k` of the likeliest class is the sum of the other probabilities, so that it keeps its
     digits where `p_k` rounds to one.
+
+    Args:
+        p: Probabilities `(n, classes)`.
+        losses: Cross-entropy of the labels `(n,)`, which keeps digits where a probability is 0.
+        labels: `(n,)`.
     """
     rows = np.arange(len(labels))
-    p = stats.probabilities(logits)
     top = np.argmax(p, axis=1)
     others = p.copy()
     others[rows, top] = 0.0
     complement = 1.0 - p
     complement[rows, top] = others.sum(axis=1)
-    terms = special.xlogy(p, np.maximum(complement, FLOOR))
-    terms[rows, labels] = -complement[rows, labels] * stats.cross_entropy(logits, labels)
+    terms = p * np.log(np.maximum(complement, FLOOR))
+    terms[rows, labels] = -complement[rows, labels] * losses
     return np.asarray(np.clip(-terms.sum(axis=1), 0.0, stats.LOSS_LIMIT), dtype=np.float64)
 
 
@@ -139,26 +151,40 @@ def class_thresholds(
     n_classes: int,
     fewest: int,
 ) -> Floats:
-    """Return the threshold `(n_classes,)` of each class, at or above which a row is a member.
+    """Return the threshold `(..., n_classes)` of each class, from which a row is a member.
 
     Args:
-        members: Scores of trained-on rows.
-        member_labels: Their labels.
-        others: Scores of never-trained rows.
-        other_labels: Their labels.
+        members: Scores of trained-on rows `(..., n)`, of one model or several.
+        member_labels: Their labels `(n,)`.
+        others: Scores of never-trained rows `(..., m)`.
+        other_labels: Their labels `(m,)`.
         n_classes: Number of classes.
         fewest: A class with fewer rows on either side takes the threshold over all rows.
     """
-    cuts = np.full(n_classes, _best_cut(members, others))
+    cuts = np.repeat(best_cuts(members, others)[..., None], n_classes, axis=-1)
     for label in range(n_classes):
-        inside, outside = members[member_labels == label], others[other_labels == label]
-        if min(len(inside), len(outside)) >= fewest:
-            cuts[label] = _best_cut(inside, outside)
+        inside, outside = members[..., member_labels == label], others[..., other_labels == label]
+        if min(inside.shape[-1], outside.shape[-1]) >= fewest:
+            cuts[..., label] = best_cuts(inside, outside)
     return cuts
 
 
-def _best_cut(members: Floats, others: Floats) -> float:
-    """Return the score at the best balanced accuracy; infinite if calling nobody is best."""
-    truth = np.repeat([1, 0], [len(members), len(others)])
-    fpr, tpr, cuts = roc_curve(truth, np.concatenate([members, others]))
-    return float(cuts[np.argmax(tpr - fpr)])
+def best_cuts(members: Floats, others: Floats) -> Floats:
+    """Return the score at the best balanced accuracy of each model `(...)`.
+
+    The highest of equally good ones; infinite if calling nobody is best.
+
+    Args:
+        members: `(..., n)`.
+        others: `(..., m)`.
+    """
+    n, m = members.shape[-1], others.shape[-1]
+    scores = np.concatenate([members, others], axis=-1)
+    order = np.argsort(-scores, axis=-1)
+    scores = np.take_along_axis(scores, order, axis=-1)
+    hits = np.cumsum(order < n, axis=-1)
+    gain = hits / n - (np.arange(1, n + m + 1) - hits) / m
+    gain[..., :-1][scores[..., :-1] == scores[..., 1:]] = -np.inf  # equal scores stay together
+    best = np.argmax(gain, axis=-1)[..., None]
+    cuts = np.take_along_axis(scores, best, axis=-1)
+    return np.where(np.take_along_axis(gain, best, axis=-1) > 0, cuts, np.inf)[..., 0]

@@ -1,7 +1,7 @@
 """Model inversion: can examples of a forgotten class be drawn out of the model?"""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,12 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch.nn import functional
 
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._crowds import Crowd, crowds
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import draw_seed
-from forget_audit.targets import Target, device_of
+from forget_audit.targets import Target
 from forget_audit.types import Case, Features, Floats, Labels, Rows
 
 FEWEST_STARTS = 20
@@ -147,36 +149,58 @@ class ModelInversion:
         starts = np.concatenate([first] * len(classes))
         fitted_on = frozenset([*case.auxiliary.ids.tolist(), *case.retain.ids.tolist()])
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            found = self.invert(target, scale, starts, labels)
-            sure = judge(found, labels).reshape(-1, self.starts)
-            return Scores(
-                fitted_on=fitted_on,
-                scalars={
-                    "evaluator_confidence": float(sure.mean()),
-                    "best_confidence": float(sure.max(axis=1).mean()),
-                    "nearest_distance": _distance(found, labels, case.forget, scale),
-                },
-            )
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            return [
+                self._judged(found, judge, labels, case, scale, fitted_on)
+                for found in self.invert(targets, scale, starts, labels)
+            ]
 
-        return Fitted(score=score, fitted_on=fitted_on)
+        return together(score_many, fitted_on)
 
-    def invert(self, target: Target, scale: Scale, starts: Features, labels: Labels) -> Features:
-        """Return inputs `(m, ...)` that the model takes for `labels`, searched from `starts`."""
-        model = target.model_copy().eval().requires_grad_(False)
-        device = device_of(model)
+    def _judged(
+        self,
+        found: Features,
+        judge: Judge,
+        labels: Labels,
+        case: Case,
+        scale: Scale,
+        fitted_on: frozenset[str],
+    ) -> Scores:
+        sure = judge(found, labels).reshape(-1, self.starts)
+        return Scores(
+            fitted_on=fitted_on,
+            scalars={
+                "evaluator_confidence": float(sure.mean()),
+                "best_confidence": float(sure.max(axis=1).mean()),
+                "nearest_distance": _distance(found, labels, case.forget, scale),
+            },
+        )
+
+    def invert(
+        self, targets: Sequence[Target], scale: Scale, starts: Features, labels: Labels
+    ) -> list[Features]:
+        """Return what each model takes for `labels`, `(m, ...)`, searched from `starts`."""
+        found: dict[int, Features] = {}
+        for crowd in crowds([target.model_copy() for target in targets]):
+            found |= zip(crowd.places, self._searched(crowd, scale, starts, labels), strict=True)
+        return [found[k] for k in range(len(targets))]
+
+    def _searched(self, crowd: Crowd, scale: Scale, starts: Features, labels: Labels) -> Features:
+        """Return the inputs found for each model of a crowd `(models, m, ...)`."""
+        several, device = len(crowd.places), crowd.device
         centre = torch.tensor(scale.centre, device=device)
         spread = torch.tensor(scale.spread, device=device)
-        wanted = torch.tensor(labels, device=device)
-        u = torch.tensor(starts, device=device, requires_grad=True)
+        wanted = torch.tensor(labels, device=device).repeat(several)
+        u = torch.tensor(np.stack([starts] * several), device=device, requires_grad=True)
         optimizer = torch.optim.Adam([u], lr=self.lr)
         for _ in range(self.steps):
             optimizer.zero_grad()
             x = centre + spread * u
-            loss = functional.cross_entropy(model(x), wanted, reduction="none")
-            loss = loss + self.l2 * u.square().flatten(1).mean(dim=1)
-            loss = loss + self.tv * _variation(x) / scale.unit
-            torch.autograd.backward(loss.sum())
+            each = x.flatten(0, 1)
+            loss = functional.cross_entropy(crowd.answer(x).flatten(0, 1), wanted, reduction="none")
+            loss = loss + self.l2 * u.flatten(0, 1).square().flatten(1).mean(dim=1)
+            loss = loss + self.tv * _variation(each) / scale.unit
+            torch.autograd.backward(loss.sum(), inputs=[u])
             optimizer.step()
         return np.asarray((centre + spread * u.detach()).cpu().numpy(), dtype=np.float32)
 

@@ -1,13 +1,19 @@
 """What the model answers on the forget rows, as a distribution, beside what is natural."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from forget_audit import stats
-from forget_audit.attacks._references import log_odds, retrained_log_odds
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import (
+    log_odds,
+    means_of_others,
+    nulls_of_others,
+    retrained_log_odds,
+)
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
@@ -64,28 +70,44 @@ class PredictionDistribution:
             NotApplicable: With fewer than two retrained models.
         """
         null = stats.calibrate(retrained_log_odds(pool, case))
-        usual_shares = np.mean([_label_shares(t, case) for t in pool.retrained], axis=0)
-        usual_confidence, usual_entropy = np.mean(
-            [_sureness(target, case) for target in pool.retrained], axis=0
+        shares, sureness = (values.mean(axis=0) for values in _answers(pool, case))
+        return _against(null, shares, sureness, case)
+
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:  # noqa: ARG002
+        """Learn from all but one of the retrained models, for each of them, from sums."""
+        nulls = nulls_of_others(retrained_log_odds(pool, case))
+        usual = zip(nulls, *map(means_of_others, _answers(pool, case)), strict=True)
+        return [_against(null, shares, sureness, case) for null, shares, sureness in usual]
+
+
+def _against(null: stats.Null, usual_shares: Floats, usual_sureness: Floats, case: Case) -> Fitted:
+    """Return the attack that knows the usual log-odds, shares of labels, and sureness."""
+    n_f = len(case.forget)
+
+    def score(target: Target, _rng: np.random.Generator) -> Scores:
+        shares = _label_shares(target, case)
+        confidence_gap, entropy_gap = _sureness(target, case) - usual_sureness
+        z = null.z(log_odds(target, case))[:n_f]
+        return Scores(
+            scalars={
+                "total_variation": float(np.abs(shares - usual_shares).sum() / 2),
+                "histogram_entropy": float(stats.entropy(shares)),
+                "largest_share": float(shares.max()),
+                "confidence_gap": float(confidence_gap),
+                "entropy_gap": float(entropy_gap),
+                "extreme_share": float(np.mean(np.abs(z) > EXTREME)),
+            }
         )
-        n_f = len(case.forget)
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            shares = _label_shares(target, case)
-            confidence, entropy = _sureness(target, case)
-            z = null.z(log_odds(target, case))[:n_f]
-            return Scores(
-                scalars={
-                    "total_variation": float(np.abs(shares - usual_shares).sum() / 2),
-                    "histogram_entropy": float(stats.entropy(shares)),
-                    "largest_share": float(shares.max()),
-                    "confidence_gap": float(confidence - usual_confidence),
-                    "entropy_gap": float(entropy - usual_entropy),
-                    "extreme_share": float(np.mean(np.abs(z) > EXTREME)),
-                }
-            )
+    return Fitted(score=score)
 
-        return Fitted(score=score)
+
+def _answers(pool: Pool, case: Case) -> tuple[Floats, Floats]:
+    """Return shares of labels `(models, classes)` and sureness `(models, 2)` of retrained ones."""
+    return (
+        np.stack([_label_shares(target, case) for target in pool.retrained]),
+        np.stack([_sureness(target, case) for target in pool.retrained]),
+    )
 
 
 def _label_shares(target: Target, case: Case) -> Floats:
@@ -95,7 +117,7 @@ def _label_shares(target: Target, case: Case) -> Floats:
     return np.asarray(counts / len(logits), dtype=np.float64)
 
 
-def _sureness(target: Target, case: Case) -> tuple[float, float]:
-    """Return mean largest probability and mean entropy of the predictions on forget rows."""
-    p = stats.probabilities(target.logits(case.forget))
-    return float(np.mean(p.max(axis=1))), float(np.mean(stats.entropy(p)))
+def _sureness(target: Target, case: Case) -> Floats:
+    """Return mean largest probability and mean entropy of the predictions on forget rows `(2,)`."""
+    p = target.probabilities(case.forget)
+    return np.array([np.mean(p.max(axis=1)), np.mean(stats.entropy(p))])

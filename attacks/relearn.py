@@ -1,6 +1,6 @@
 """Relearn time: how fast the forget rows come back when the model is trained on them again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -8,16 +8,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores, Series
+from forget_audit.attacks._crowds import Crowd, crowds
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores, Series
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.training.loop import Index, Recipe, deal, descend, rows_tensors
-from forget_audit.types import Case, Rows
+from forget_audit.training.loop import Index, Recipe, deal, descend, tensors
+from forget_audit.types import Case, Floats, Rows
 
 Curve = tuple[list[float], list[float]]
 
@@ -92,52 +93,60 @@ class Relearn:
         known = pool.originals or (() if pool.parent is None else (pool.parent,))
         goal = [(1 - self.tolerance) * target.accuracy(rows) for target in known]
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            losses, accuracies = self._curve(target.model_copy(), rows, rows, seed)
-            curves = {"relearn": losses}
-            scalars = {"area_log_loss": _area(losses)}
-            if goal:
-                scalars |= _hitting_time(accuracies, float(np.mean(goal)))
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            models = [target.model_copy() for target in targets]
+            found: list[dict[str, Curve]] = [{} for _ in models]
+
+            def take(name: str, places: Sequence[int], taught: Rows, watched: Rows) -> None:
+                curves = self._curves([models[k] for k in places], taught, watched, seed)
+                for k, curve in zip(places, curves, strict=True):
+                    found[k][name] = curve
+
+            everyone = range(len(models))
+            take("relearn", everyone, rows, rows)
             if half:
-                curves["relearn_held_out"], _ = self._curve(
-                    target.model_copy(), taught, held_out, seed
-                )
-                scalars["area_held_out"] = _area(curves["relearn_held_out"])
-            fresh = target.model_copy()
-            if self.head_reset and _reset_head(fresh, derive(seed, "head")):
-                curves["relearn_head_reset"], _ = self._curve(fresh, rows, rows, seed)
-                scalars["area_head_reset"] = _area(curves["relearn_head_reset"])
-            return Scores(
-                scalars=scalars, series={name: _series(curve) for name, curve in curves.items()}
-            )
+                take("relearn_held_out", everyone, taught, held_out)
+            if self.head_reset:
+                able = [k for k in everyone if _reset_head(models[k], derive(seed, "head"))]
+                take("relearn_head_reset", able, rows, rows)
+            return [_scores(curves, goal) for curves in found]
 
-        return Fitted(score=score)
+        return together(score_many)
 
-    def _curve(self, model: nn.Module, taught: Rows, watched: Rows, seed: int) -> Curve:
-        """Return loss and accuracy on `watched`, before training and after each step."""
-        model.eval().requires_grad_(True)
-        x, y = rows_tensors(taught, model)
-        watched_x, _ = rows_tensors(watched, model)
-        optimizer = Recipe(lr=self.lr).make_optimizer(model.parameters())
-        seen: list[torch.Tensor] = []
+    def _curves(
+        self, models: Sequence[nn.Module], taught: Rows, watched: Rows, seed: int
+    ) -> list[Curve]:
+        """Return loss and accuracy on `watched` of each model, before and after each step."""
+        curves: dict[int, Curve] = {}
+        for crowd in crowds(models):
+            losses, accuracies = self._relearnt(crowd, taught, watched, seed)
+            for k, place in enumerate(crowd.places):
+                curves[place] = losses[:, k].tolist(), accuracies[:, k].tolist()
+        return [curves[k] for k in range(len(models))]
 
-        def watch() -> None:
+    def _relearnt(
+        self, crowd: Crowd, taught: Rows, watched: Rows, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Return losses and accuracies `(1 + steps, models)` on `watched`."""
+        x, y = tensors(taught.x, taught.y, crowd.device)
+        watched_x, _ = tensors(watched.x, watched.y, crowd.device)
+        optimizer = Recipe(lr=self.lr).make_optimizer(crowd.parameters)
+        losses, accuracies = [], []
+
+        def watch(_: Index | None = None) -> None:
             with torch.no_grad():
-                seen.append(model(watched_x))
+                logits = crowd.answer(watched_x.unsqueeze(0)).double().cpu().numpy()
+            losses.append(stats.cross_entropy(logits, watched.y).mean(axis=1))
+            accuracies.append((np.argmax(logits, axis=2) == watched.y).mean(axis=1))
 
         def loss(index: Index) -> torch.Tensor:
-            batch = torch.from_numpy(index).to(x.device)
-            return functional.cross_entropy(model(x[batch]), y[batch])
+            batch = torch.from_numpy(index).to(crowd.device)
+            return crowd.loss(x[batch].unsqueeze(0), y[batch].unsqueeze(0))
 
         watch()
         batches = self._batches(len(taught), generator(seed, "batches"))
-        for batch in islice(batches, self.steps):
-            descend(loss, [batch], optimizer)
-            watch()
-        logits = torch.stack(seen).double().cpu().numpy()
-        losses = stats.cross_entropy(logits, watched.y).mean(axis=1)
-        accuracies = (np.argmax(logits, axis=2) == watched.y).mean(axis=1)
-        return losses.tolist(), accuracies.tolist()
+        descend(loss, islice(batches, self.steps), optimizer, after=watch)
+        return np.stack(losses), np.stack(accuracies)
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[Index]:
         while True:
@@ -151,6 +160,22 @@ def _reset_head(model: nn.Module, seed: int) -> bool:
         for module in linear[-1:]:
             module.reset_parameters()
     return bool(linear)
+
+
+def _scores(curves: Mapping[str, Curve], goal: Sequence[float]) -> Scores:
+    """Return the curves of a model, and what they come to."""
+    losses, accuracies = curves["relearn"]
+    scalars = {"area_log_loss": _area(losses)}
+    if goal:
+        scalars |= _hitting_time(accuracies, float(np.mean(goal)))
+    scalars |= {
+        f"area_{name}": _area(curves[f"relearn_{name}"][0])
+        for name in ("held_out", "head_reset")
+        if f"relearn_{name}" in curves
+    }
+    return Scores(
+        scalars=scalars, series={name: _series(curve) for name, (curve, _) in curves.items()}
+    )
 
 
 def _area(losses: list[float]) -> float:

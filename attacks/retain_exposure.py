@@ -1,19 +1,23 @@
 """Collateral: whether unlearning made the rows that were kept easier to recognise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
-from forget_audit.errors import NotApplicable
+from forget_audit.attacks._references import nulls_of_others, two_or_more
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Rows
+from forget_audit.types import Case, Floats
 
 EXTREME = 3.0
+
+Index = npt.NDArray[np.int64]
 
 
 @attack
@@ -75,32 +79,48 @@ class RetainExposure:
         Raises:
             NotApplicable: With fewer than two retrained models, which give no spread.
         """
-        if len(pool.retrained) < 2:
-            raise NotApplicable(
-                f"needs at least two retrained models, found {len(pool.retrained)}; "
-                "ask for more retrained models"
-            )
-        chosen = np.sort(rng.permutation(len(case.retain))[: self.max_rows])
-        unseen = case.test if case.others is None else case.others
+        two_or_more(len(pool.retrained))
+        chosen = self._chosen(case, rng)
+        retained, unseen = _reference(pool, case, chosen)
+        return _against(stats.calibrate(retained), stats.calibrate(unseen), case, chosen)
 
-        def retained(target: Target) -> Floats:
-            return _log_odds(target, case.retain)[chosen]
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:
+        """Learn from all but one of the retrained models, for each of them, from sums."""
+        chosen = self._chosen(case, fresh())
+        retained, unseen = (nulls_of_others(phi) for phi in _reference(pool, case, chosen))
+        return [
+            _against(null_r, null_t, case, chosen)
+            for null_r, null_t in zip(retained, unseen, strict=True)
+        ]
 
-        null_r = stats.calibrate(np.stack([retained(target) for target in pool.retrained]))
-        null_t = stats.calibrate(np.stack([_log_odds(target, unseen) for target in pool.retrained]))
-
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            z, z_t = null_r.z(retained(target)), null_t.z(_log_odds(target, unseen))
-            return Scores(
-                scalars={
-                    "exposure_auc": stats.auc(z, z_t),
-                    "mean_z": float(np.mean(z)),
-                    "extreme_share": float(np.mean(z > EXTREME)),
-                }
-            )
-
-        return Fitted(score=score)
+    def _chosen(self, case: Case, rng: np.random.Generator) -> Index:
+        return np.sort(rng.permutation(len(case.retain))[: self.max_rows])
 
 
-def _log_odds(target: Target, rows: Rows) -> Floats:
-    return stats.log_odds(target.logits(rows), rows.y)
+def _reference(pool: Pool, case: Case, chosen: Index) -> tuple[Floats, Floats]:
+    """Return what `_log_odds` gives under retrained models `(models, n)`."""
+    retained, unseen = zip(*(_log_odds(t, case, chosen) for t in pool.retrained), strict=True)
+    return np.stack(retained), np.stack(unseen)
+
+
+def _against(null_r: stats.Null, null_t: stats.Null, case: Case, chosen: Index) -> Fitted:
+    """Return the attack that knows retrained models on retained and on never-trained rows."""
+
+    def score(target: Target, _rng: np.random.Generator) -> Scores:
+        retained, unseen = _log_odds(target, case, chosen)
+        z, z_t = null_r.z(retained), null_t.z(unseen)
+        return Scores(
+            scalars={
+                "exposure_auc": stats.auc(z, z_t),
+                "mean_z": float(np.mean(z)),
+                "extreme_share": float(np.mean(z > EXTREME)),
+            }
+        )
+
+    return Fitted(score=score)
+
+
+def _log_odds(target: Target, case: Case, chosen: Index) -> tuple[Floats, Floats]:
+    """Return the log-odds of the chosen retained rows, and of never-trained ones."""
+    unseen = case.test if case.others is None else case.others
+    return target.log_odds(case.retain)[chosen], target.log_odds(unseen)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import means_of_others
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool, Shadow
 from forget_audit.registry import attack
@@ -80,18 +81,27 @@ class Rmia:
         Raises:
             NotApplicable: Without retrained models, auxiliary rows, or shadows to calibrate on.
         """
-        if not pool.retrained:
-            raise NotApplicable("needs at least one retrained model to compare with, found none")
-        if not len(case.auxiliary):
-            raise NotApplicable("needs auxiliary rows that no model was trained on, found none")
-        a0 = self.a0
-        if a0 is None:
-            a0 = calibrated_a0(pool.shadows, case.auxiliary, self.gamma, rng)
+        return self._against(
+            [likelihoods.mean(axis=0) for likelihoods in _retrained(pool, case)],
+            case,
+            self._damping(pool, case, rng),
+        )
+
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:
+        """Learn the same from all retrained models but one, each left out in turn."""
+        usual = [means_of_others(found) for found in _retrained(pool, case, left_out=1)]
+        a0 = self._damping(pool, case, fresh())
+        return [self._against(p_out, case, a0) for p_out in zip(*usual, strict=True)]
+
+    def _damping(self, pool: Pool, case: Case, rng: np.random.Generator) -> float:
+        if self.a0 is not None:
+            return self.a0
+        return calibrated_a0(pool.shadows, case.auxiliary, self.gamma, rng)
+
+    def _against(self, p_out: Sequence[Floats], case: Case, a0: float) -> Fitted:
+        """Return the attack that knows what retrained models give on average."""
         groups = (case.forget, case.test, case.auxiliary)
-        usual = [
-            denominator(np.mean([_likelihoods(t, rows) for t in pool.retrained], axis=0), a0)
-            for rows in groups
-        ]
+        usual = [denominator(p, a0) for p in p_out]
         fitted_on = frozenset(case.auxiliary.ids.tolist())
 
         def score(target: Target, _rng: np.random.Generator) -> Scores:
@@ -107,6 +117,27 @@ class Rmia:
             )
 
         return Fitted(score=score, fitted_on=fitted_on)
+
+
+def _retrained(pool: Pool, case: Case, *, left_out: int = 0) -> list[Floats]:
+    """Return the likelihoods `(models, n)` of forget, control and auxiliary rows.
+
+    Args:
+        pool: Holds the retrained models.
+        case: The rows.
+        left_out: How many of the models a fit does without.
+
+    Raises:
+        NotApplicable: Without retrained models or auxiliary rows.
+    """
+    if len(pool.retrained) <= left_out:
+        raise NotApplicable("needs at least one retrained model to compare with, found none")
+    if not len(case.auxiliary):
+        raise NotApplicable("needs auxiliary rows that no model was trained on, found none")
+    return [
+        np.stack([_likelihoods(target, rows) for target in pool.retrained])
+        for rows in (case.forget, case.test, case.auxiliary)
+    ]
 
 
 def denominator(p_out: Floats, a0: float) -> Floats:
@@ -182,4 +213,4 @@ def _curve(
 
 def _likelihoods(target: Target, rows: Rows) -> Floats:
     """Return the probability of each row's label `(n,)`."""
-    return stats.label_probability(stats.log_odds(target.logits(rows), rows.y))
+    return stats.label_probability(target.log_odds(rows))

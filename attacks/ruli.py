@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 from scipy import special
-from scipy.stats import norm
 
 from forget_audit.attacks._candidates import (
     Index,
     Mask,
     Roles,
+    log_normal,
     means,
     refuse_rare,
     roles,
@@ -153,10 +153,10 @@ class Density:
 
     def log(self, phi: Floats) -> Floats:
         """Return the log-density at each row's log-odds `(n,)`."""
-        each = norm.logpdf(phi, self.values, self.width)
+        each = log_normal(phi, self.values, self.width)
         weight = self.role / self.role.sum(axis=0)
         smooth = special.logsumexp(each, axis=0, b=weight)
-        return np.where(self.kernel, smooth, norm.logpdf(phi, self.mean, self.sd))
+        return np.where(self.kernel, smooth, log_normal(phi, self.mean, self.sd))
 
 
 def learnt(known: Roles) -> Floats:

@@ -1,14 +1,15 @@
 """The online likelihood-ratio attack on unlearned models: forgotten against never trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from forget_audit import stats
-from forget_audit.attacks._candidates import Bells, bells, roles, scored
-from forget_audit.attacks._references import log_odds, retrained_log_odds
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._candidates import Bells, Scored, bells, roles, scored
+from forget_audit.attacks._references import log_odds, nulls_of_others, retrained_log_odds
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.targets import Target
@@ -71,17 +72,47 @@ class ULira:
             NotApplicable: Without candidate shadows in which each candidate was forgotten twice
                 and left out twice, without retrained models, or if a forget row is no candidate.
         """
-        known, rows = roles(pool), scored(pool, case)
-        forgotten = bells(known.after, known.forgotten).take(rows.candidate)
-        unseen = bells(known.after, known.unseen).take(rows.candidate)
-        null = stats.calibrate(rows.of(retrained_log_odds(pool, case)))
+        laws = _laws(pool, case)
+        return laws.against(stats.calibrate(laws.rows.of(retrained_log_odds(pool, case))))
+
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:  # noqa: ARG002
+        """Learn the same without each retrained model in turn."""
+        laws = _laws(pool, case)
+        nulls = nulls_of_others(laws.rows.of(retrained_log_odds(pool, case)))
+        return [laws.against(null) for null in nulls]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Laws:
+    """What the candidate shadows say of the rows under attack.
+
+    Args:
+        rows: The rows under attack.
+        forgotten: Laws under shadows that have forgotten a row.
+        unseen: Laws under shadows that were never trained on it.
+    """
+
+    rows: Scored
+    forgotten: Bells
+    unseen: Bells
+
+    def against(self, null: stats.Null) -> Fitted:
+        """Return the attack that knows what retrained models say of the rows under attack."""
         retrained = Bells(mean=null.mean, sd=null.sd)
 
         def score(target: Target, _rng: np.random.Generator) -> Scores:
-            phi = rows.of(log_odds(target, case))
-            likely = forgotten.log_density(phi)
-            values = likely - unseen.log_density(phi)
-            against_retrained = rows.auc(likely - retrained.log_density(phi))
-            return rows.scores(values, 0.0, {"retrained_out_auc": against_retrained})
+            phi = self.rows.of(log_odds(target, self.rows.case))
+            likely = self.forgotten.log_density(phi)
+            values = likely - self.unseen.log_density(phi)
+            against_retrained = self.rows.auc(likely - retrained.log_density(phi))
+            return self.rows.scores(values, 0.0, {"retrained_out_auc": against_retrained})
 
         return Fitted(score=score)
+
+
+def _laws(pool: Pool, case: Case) -> _Laws:
+    known, rows = roles(pool), scored(pool, case)
+    forgotten, unseen = (
+        bells(known.after, role).take(rows.candidate) for role in (known.forgotten, known.unseen)
+    )
+    return _Laws(rows=rows, forgotten=forgotten, unseen=unseen)

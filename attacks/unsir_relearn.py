@@ -1,19 +1,21 @@
 """Relearn time as published with the UNSIR method: epochs until the accuracy is back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._crowds import Crowd, accuracies, crowds
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import derive, draw_seed, generator, seeded_torch
 from forget_audit.targets import Target
-from forget_audit.training.loop import Index, Recipe, deal, descend, rows_tensors
+from forget_audit.training.loop import Index, Recipe, deal, descend, tensors
 from forget_audit.types import Case
 
 
@@ -85,35 +87,48 @@ class UnsirRelearn:
         goal = float(np.mean([source.accuracy(case.forget) for source in sources]))
         seed = draw_seed(rng)
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            reached = self._reached(target, case, goal, seed)
-            return Scores(
-                scalars={
-                    "relearn_epochs": float(self.epochs if reached is None else reached),
-                    "censored": float(reached is None),
-                }
-            )
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            reached: dict[int, int] = {}
+            for crowd in crowds([target.model_copy() for target in targets]):
+                reached |= self._reached(crowd, case, goal, seed)
+            return [
+                Scores(
+                    scalars={
+                        "relearn_epochs": float(reached.get(k, self.epochs)),
+                        "censored": float(k not in reached),
+                    }
+                )
+                for k in range(len(targets))
+            ]
 
-        return Fitted(score=score)
+        return together(score_many)
 
-    def _reached(self, target: Target, case: Case, goal: float, seed: int) -> int | None:
-        """Return after how many epochs the goal is reached, or nothing if it is not."""
-        model = target.model_copy().requires_grad_(True)
-        x, y = rows_tensors(case.training, model)
-        optimizer = Recipe(lr=self.lr).make_optimizer(model.parameters())
+    def _reached(self, crowd: Crowd, case: Case, goal: float, seed: int) -> dict[int, int]:
+        """Return after how many epochs models reach the goal, by place, of those that do.
+
+        A model that is there leaves the crowd, and the others go on.
+        """
+        x, y = tensors(case.training.x, case.training.y, crowd.device)
+        optimizer = Recipe(lr=self.lr).make_optimizer(crowd.parameters)
+        left, reached = np.asarray(crowd.places), dict[int, int]()
 
         def loss(index: Index) -> torch.Tensor:
-            batch = torch.from_numpy(index).to(x.device)
-            return functional.cross_entropy(model(x[batch]), y[batch])
+            batch = torch.from_numpy(index).to(crowd.device)
+            return crowd.loss(x[batch].unsqueeze(0), y[batch].unsqueeze(0))
 
         for epoch in range(self.epochs + 1):
-            if Target(model).accuracy(case.forget) >= goal:
-                return epoch
-            if epoch < self.epochs:
-                rng = generator(seed, "epoch", epoch)
-                rows = rng.permutation(len(x))[: self.sample]
-                batches = deal(len(rows), -(-len(rows) // self.batch_size), rng)
-                model.train()
-                with seeded_torch(derive(seed, "dropout", epoch)):
-                    descend(loss, (rows[batch] for batch in batches), optimizer)
-        return None
+            there = accuracies(crowd, case.forget) >= goal
+            reached |= dict.fromkeys(left[there].tolist(), epoch)
+            left = left[~there]
+            if not len(left) or epoch == self.epochs:
+                break
+            if there.any():
+                crowd.narrow(np.flatnonzero(~there), optimizer)
+            rng = generator(seed, "epoch", epoch)
+            rows = rng.permutation(len(x))[: self.sample]
+            batches = deal(len(rows), -(-len(rows) // self.batch_size), rng)
+            crowd.train(True)
+            with seeded_torch(derive(seed, "dropout", epoch)):
+                descend(loss, (rows[batch] for batch in batches), optimizer)
+            crowd.train(False)
+        return reached

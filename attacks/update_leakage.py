@@ -17,13 +17,14 @@ from sklearn.preprocessing import StandardScaler
 
 from forget_audit import stats
 from forget_audit.attacks._shadow_features import FEWEST_SHADOWS, Pair, best_threshold, pairs
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._together import together
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target
-from forget_audit.types import Case, Floats, Rows
+from forget_audit.types import Case, Floats
 
 Features = Callable[[Floats, Floats], Floats]
 
@@ -115,14 +116,20 @@ class UpdateLeakage:
         by_original = self._best((original, original_in_order), known, seed)
         fitted_on = frozenset(case.auxiliary.ids.tolist())
 
-        def score(target: Target, _rng: np.random.Generator) -> Scores:
-            answers = [(_answers(parent, r), _answers(target, r)) for r in (case.forget, case.test)]
-            forget, control = (by_pair.confidence(p, q) for p, q in answers)
-            forget_before, control_before = (by_original.confidence(p, q) for p, q in answers)
-            gains = np.concatenate([forget - forget_before, control_before - control])
+        both, n_f = (case.forget, case.test), len(case.forget)
+        p = np.concatenate([parent.probabilities(rows) for rows in both])
+        before = by_original.confidence(p, p)
+
+        def score_many(targets: Sequence[Target], _fresh: FreshGenerator) -> list[Scores]:
+            q = [target.probabilities(rows) for target in targets for rows in both]
+            after = by_pair.confidence(np.tile(p, (len(targets), 1)), np.concatenate(q))
+            return [scored(one) for one in after.reshape(len(targets), -1)]
+
+        def scored(after: Floats) -> Scores:
+            gains = np.concatenate([(after - before)[:n_f], (before - after)[n_f:]])
             return Scores(
-                forget=forget,
-                control=control,
+                forget=after[:n_f],
+                control=after[n_f:],
                 forget_ids=case.forget.ids,
                 control_ids=case.test.ids,
                 fitted_on=fitted_on,
@@ -133,7 +140,7 @@ class UpdateLeakage:
                 },
             )
 
-        return Fitted(score=score, fitted_on=fitted_on)
+        return together(score_many, fitted_on)
 
     def _best(self, choice: Sequence[Features], known: "Lessons", seed: int) -> "Judge":
         """Return the feature and attack model that do best on held-out shadows, fitted on all."""
@@ -185,8 +192,8 @@ class Lessons:
     def of(cls, known: Sequence[Pair]) -> "Lessons":
         """Return what the shadows answer."""
         return cls(
-            before=np.concatenate([_answers(pair.before, pair.rows) for pair in known]),
-            after=np.concatenate([_answers(pair.after, pair.rows) for pair in known]),
+            before=np.concatenate([pair.before.probabilities(pair.rows) for pair in known]),
+            after=np.concatenate([pair.after.probabilities(pair.rows) for pair in known]),
             forgotten=np.concatenate([pair.forgotten for pair in known]),
             shadow=np.repeat(np.arange(len(known)), [len(pair.rows) for pair in known]),
         )
@@ -249,7 +256,3 @@ def original_in_order(p: Floats, q: Floats) -> Floats:
 def _sorted(p: Floats, q: Floats) -> tuple[Floats, Floats]:
     order = np.argsort(-p, axis=1, kind="stable")
     return np.take_along_axis(p, order, axis=1), np.take_along_axis(q, order, axis=1)
-
-
-def _answers(target: Target, rows: Rows) -> Floats:
-    return stats.probabilities(target.logits(rows))

@@ -1,13 +1,14 @@
 """The paired test on entropies, reproduced to show how little its non-rejection says."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.stats import wilcoxon
 
-from forget_audit import stats
-from forget_audit.contracts import AttackInfo, Fitted, Scores
+from forget_audit.attacks._references import entropies
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, Scores
 from forget_audit.errors import NotApplicable
 from forget_audit.pools import Pool
 from forget_audit.registry import attack
@@ -64,24 +65,42 @@ class WilcoxonEntropy:
         Raises:
             NotApplicable: Without retrained models.
         """
-        if not pool.retrained:
-            raise NotApplicable("needs at least one retrained model to compare with, found none")
-        reference = [_entropies(other, case) for other in pool.retrained]
+        return self._against(_references(pool, case), case)
 
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:  # noqa: ARG002
+        """Take the entropies of all retrained models but one, each left out in turn."""
+        reference = _references(pool, case, left_out=1)
+        every = range(len(reference))
+        return [self._against(np.delete(reference, i, axis=0), case) for i in every]
+
+    def _against(self, reference: Floats, case: Case) -> Fitted:
         def score(target: Target, _rng: np.random.Generator) -> Scores:
-            own = _entropies(target, case)
-            rejected = [_p_value(own, other) < self.level for other in reference]
+            rejected = p_values(entropies(target, case.forget), reference) < self.level
             return Scores(scalars={"rejection_share": float(np.mean(rejected))})
 
         return Fitted(score=score)
 
 
-def _entropies(target: Target, case: Case) -> Floats:
-    return stats.entropy(stats.probabilities(target.logits(case.forget)))
+def _references(pool: Pool, case: Case, *, left_out: int = 0) -> Floats:
+    """Return the entropies `(models, n_f)` under the retrained models."""
+    if len(pool.retrained) <= left_out:
+        raise NotApplicable("needs at least one retrained model to compare with, found none")
+    return np.stack([entropies(other, case.forget) for other in pool.retrained])
 
 
-def _p_value(first: Floats, second: Floats) -> float:
-    """Return the two-sided p-value; one if no pair differs, where the test is not defined."""
-    if np.array_equal(first, second):
-        return 1.0
-    return float(wilcoxon(first, second).pvalue)
+def p_values(own: Floats, reference: Floats) -> Floats:
+    """Return the two-sided p-value `(models,)` of own values `(n,)` against those of each model.
+
+    It is one if no pair differs, where the test is not defined. How the test is carried out
+    depends on whether values are equal or differ by as much as others, so the models are tested
+    together with those that are like them in this.
+    """
+    gaps = own - reference
+    size = np.sort(np.abs(gaps), axis=1)
+    ties = np.any((size[:, 1:] == size[:, :-1]) & (size[:, 1:] > 0), axis=1)
+    kind = np.where(size[:, -1] == 0, -1, 2 * (size[:, 0] == 0) + ties)
+    found = np.ones(len(reference))
+    for alike in set(kind[kind >= 0].tolist()):
+        chosen = kind == alike
+        found[chosen] = wilcoxon(gaps[chosen], axis=1).pvalue
+    return found

@@ -4,8 +4,9 @@ Where people are behind rows, the person is what is scored and counted.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,11 +16,12 @@ from forget_audit.findings import AttackResult, Metric
 from forget_audit.outputs import unit_means
 from forget_audit.rows import unit_numbers
 from forget_audit.seeds import generator
-from forget_audit.types import SMALL_REQUEST, Case, Floats
+from forget_audit.types import SMALL_REQUEST, Case, Floats, Ids, Labels, Rows
 from forget_audit.verdict import exact_tests
 
 ROC_GRID = np.geomspace(1e-3, 1.0, 61)
 Groups = Mapping[str, Sequence[Scores]]
+_KNOWN: WeakKeyDictionary[Rows, tuple[Ids, Labels]] = WeakKeyDictionary()
 
 
 def of_people(scores: Scores, case: Case) -> Scores:
@@ -29,17 +31,35 @@ def of_people(scores: Scores, case: Case) -> Scores:
     """
     if case.forget.units is None or not len(scores.forget):
         return scores
+    means: dict[str, Any] = {}
+    for part, rows in (("forget", case.forget), ("control", case.test)):
+        ids = getattr(scores, f"{part}_ids")
+        people, number = _people(rows) if ids is rows.ids else _counted(_owners(ids, case))
+        means[part] = unit_means(getattr(scores, part), number)
+        means[f"{part}_ids"] = people
+    return dataclasses.replace(scores, **means, fitted_on=frozenset())
+
+
+def _people(rows: Rows) -> tuple[Ids, Labels]:
+    """Return `_counted` of the units of rows, looked up once."""
+    if rows not in _KNOWN:
+        _KNOWN[rows] = _counted(rows.groups)
+    return _KNOWN[rows]
+
+
+def _owners(ids: Ids, case: Case) -> Ids:
+    """Return the person behind each row that is named by its id."""
     owner = {
         row: unit
         for rows in case.roles().values()
         for row, unit in zip(rows.ids.tolist(), rows.groups.tolist(), strict=True)
     }
-    means: dict[str, Any] = {}
-    for part in ("forget", "control"):
-        names = np.array([owner[row] for row in getattr(scores, f"{part}_ids").tolist()])
-        means[part] = unit_means(getattr(scores, part), unit_numbers(names))
-        means[f"{part}_ids"] = np.array(list(dict.fromkeys(names.tolist())), dtype=np.str_)
-    return dataclasses.replace(scores, **means, fitted_on=frozenset())
+    return np.array([owner[row] for row in ids.tolist()], dtype=np.str_)
+
+
+def _counted(names: Ids) -> tuple[Ids, Labels]:
+    """Return the people in order of their first rows, and the number of that behind each row."""
+    return np.array(list(dict.fromkeys(names.tolist())), dtype=np.str_), unit_numbers(names)
 
 
 def measured(info: AttackInfo, groups: Groups, seconds: float) -> AttackResult:
@@ -51,7 +71,7 @@ def measured(info: AttackInfo, groups: Groups, seconds: float) -> AttackResult:
         seconds: What it took.
     """
     audited = groups["audited"][0]
-    values = {name: [_values(s) for s in scores] for name, scores in groups.items()}
+    values = {name: _values(scores) for name, scores in groups.items()}
     metrics = tuple(
         _metric(name, value, values, audited, ranked=info.kind != "method")
         for name, value in values["audited"][0].items()
@@ -75,20 +95,35 @@ def measured(info: AttackInfo, groups: Groups, seconds: float) -> AttackResult:
     )
 
 
-def _values(scores: Scores) -> dict[str, float]:
-    """Turn the scores of one model into metrics."""
-    values: dict[str, float] = {}
-    if len(scores.forget):
-        values["auc"] = stats.auc(scores.forget, scores.control)
+def _values(every: Sequence[Scores]) -> list[dict[str, float]]:
+    """Turn the scores of each model into metrics, all models at once."""
+    values: list[dict[str, float]] = [{} for _ in every]
+    for places, forget, control in _stacked(every):
+        columns = {"auc": stats.aucs(forget, control)}
         for name, rate in (("tpr_at_1_percent_fpr", 0.01), ("tpr_at_01_percent_fpr", 0.001)):
-            hits = stats.true_positives_at(scores.forget, scores.control, rate)
+            hits = stats.true_positives_at_each(forget, control, rate)
             if hits is not None:
-                values[name] = hits[0] / len(scores.forget)
-        if scores.threshold is not None:
-            values["balanced_accuracy"] = stats.balanced_accuracy(
+                columns[name] = hits[0] / forget.shape[1]
+        for k, place in enumerate(places):
+            values[place] |= {name: float(column[k]) for name, column in columns.items()}
+    for scores, found in zip(every, values, strict=True):
+        if found and scores.threshold is not None:
+            found["balanced_accuracy"] = stats.balanced_accuracy(
                 scores.forget, scores.control, scores.threshold
             )
-    return {**values, **scores.scalars}
+        found |= scores.scalars
+    return values
+
+
+def _stacked(every: Sequence[Scores]) -> Iterator[tuple[list[int], Floats, Floats]]:
+    """Yield positions, forget scores `(k, n_f)` and control scores `(k, n_c)` of equal sizes."""
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for place, scores in enumerate(every):
+        if len(scores.forget):
+            sizes.setdefault((len(scores.forget), len(scores.control)), []).append(place)
+    for places in sizes.values():
+        forget = np.stack([every[place].forget for place in places])
+        yield places, forget, np.stack([every[place].control for place in places])
 
 
 def _metric(
@@ -133,10 +168,6 @@ def _interval(name: str, value: float, audited: Scores) -> tuple[float | None, f
 
 
 def _roc_series(groups: Groups) -> dict[str, Series]:
-    def at_grid(scores: Scores) -> Floats:
-        fpr, tpr = stats.roc(scores.forget, scores.control)
-        return np.asarray(tpr[np.searchsorted(fpr, ROC_GRID, side="right") - 1])
-
     def series(values: Floats) -> Series:
         return Series(
             x_label="false positive rate",
@@ -145,15 +176,22 @@ def _roc_series(groups: Groups) -> dict[str, Series]:
             y=tuple(np.asarray(values).tolist()),
         )
 
-    retrained = np.stack([at_grid(scores) for scores in groups["retrained"]])
+    retrained = _on_grid(groups["retrained"])
     curves = {
-        "audited": series(at_grid(groups["audited"][0])),
+        "audited": series(_on_grid(groups["audited"])[0]),
         "retrained_low": series(np.quantile(retrained, 0.05, axis=0)),
         "retrained_high": series(np.quantile(retrained, 0.95, axis=0)),
     }
     if groups["original"]:
-        originals = np.stack([at_grid(scores) for scores in groups["original"]])
-        curves["original"] = series(originals.mean(axis=0))
+        curves["original"] = series(_on_grid(groups["original"]).mean(axis=0))
+    return curves
+
+
+def _on_grid(every: Sequence[Scores]) -> Floats:
+    """Return the true positive rates of each model on the grid of false ones `(models, grid)`."""
+    curves = np.zeros((len(every), len(ROC_GRID)))
+    for places, forget, control in _stacked(every):
+        curves[places] = stats.roc_each(forget, control, ROC_GRID)
     return curves
 
 

@@ -63,6 +63,7 @@ app.command("stress")(stress.stress)
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 and so on.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes for training functions of your own.")]
 
 
@@ -123,8 +124,11 @@ def certify(
     out: Annotated[
         Path | None, typer.Option(help="Report directory; PLAN-audit if left out.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     workers: Workers = 1,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on the cluster that RAY_ADDRESS names.")
+    ] = "local",
     dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
     fresh: Annotated[bool, typer.Option(help="Train again what is remembered.")] = False,
     key: KeyOption = None,
@@ -155,6 +159,7 @@ def certify(
         device=device,
         fresh=fresh,
         workers=workers,
+        engine=engine,
         issue=runs.Issue(key=key, ledger=ledger, draft=draft, ask=ask),
     )
     say_json(done.as_json()) if as_json else say("\n".join(done.lines()))
@@ -168,7 +173,7 @@ def unlearn(
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path(
         "unlearned.safetensors"
     ),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Apply one unlearning method; write the model and, beside it, its record.

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from forget_audit.errors import KeyFileError
 
@@ -26,14 +25,16 @@ class Bars:
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar of `total` steps while the body runs; yield a function that moves it on."""
+        from rich import progress
+
         columns = (
-            TextColumn("{task.description:<22}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.description:<22}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(compact=True),
         )
         shown = sys.stderr.isatty()
-        with Progress(*columns, console=ERRORS, transient=True, disable=not shown) as bars:
+        with progress.Progress(*columns, console=ERRORS, transient=True, disable=not shown) as bars:
             task = bars.add_task(name, total=total)
             yield lambda steps: bars.advance(task, steps)
 

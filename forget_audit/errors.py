@@ -74,6 +74,10 @@ class MissingDependency(ForgetAuditError):
     """An optional part is not installed; the message holds the line that installs it."""
 
 
+class EngineError(ForgetAuditError):
+    """A cluster cannot be reached, cannot run a task, or lost one for good."""
+
+
 class KeyFileError(ForgetAuditError):
     """A signing key or certificate cannot be read or used."""
 

@@ -5,9 +5,11 @@ import importlib
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from forget_audit.digests import file_digest, sha256
+import forget_audit
+from forget_audit.digests import file_digest, sha256, sources_digest
 from forget_audit.errors import ModelError
 
 
@@ -27,6 +29,25 @@ def import_object(reference: str) -> object:
         raise ModelError(f"cannot import {reference}: {broken}") from error
 
 
+@cache
+def own_code() -> str:
+    """Return version and digest of the sources of this package: what it computes depends on them.
+
+    Nobody who works on the package can be given a result of code that is no longer there.
+    """
+    sources = sources_digest(Path(forget_audit.__file__).parent)
+    return f"{forget_audit.__version__} {sources}"
+
+
+def code_of(kind: type) -> str | None:
+    """Return a digest of the code that a class runs; none if it stands in no file."""
+    module = kind.__module__
+    if module.partition(".")[0] == "forget_audit":
+        return own_code()
+    found = code_digest(module)
+    return None if found is None else f"{own_code()} {found}"
+
+
 def code_digest(module: str) -> str | None:
     """Return a SHA-256 over the file of a module and all files beside it that it imports.
 
@@ -39,18 +60,57 @@ def code_digest(module: str) -> str | None:
     Returns:
         Nothing if the module stands in no file, or a file cannot be read as Python.
     """
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None or not file.endswith(".py"):
+    path = _source(module)
+    if path is None:
         return None
-    path = Path(file).resolve()
-    parts = module.split(".")
-    root = path.parents[len(parts) - (path.name != "__init__.py")]
+    root = _root(path, module)
     try:
-        found = _installed(root, path, parts) or _imported(root, path)
+        found = _installed(root, path, module.split(".")) or _imported(root, path)
         named = [f"{one.relative_to(root).as_posix()}\x1f{file_digest(one)}" for one in found]
     except (OSError, SyntaxError, ValueError):
         return None
     return sha256("\x1e".join(sorted(named)).encode())
+
+
+def own_files(module: str) -> tuple[Path, list[Path]]:
+    """Return the folder that a module is imported from, and the files there that it needs.
+
+    An installed module has none: it has to be installed wherever it runs.
+
+    Args:
+        module: Name of an imported module.
+
+    Raises:
+        ModelError: If the module stands in no file, or a file cannot be read as Python.
+    """
+    path = _source(module)
+    if path is None:
+        raise ModelError(f"{module} stands in no file of Python, and cannot be sent elsewhere")
+    root = _root(path, module)
+    if _installed(root, path, module.split(".")):
+        return root, []
+    try:
+        return root, sorted(_imported(root, path))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ModelError(f"the files of {module} cannot be read as Python: {error}") from error
+
+
+def imported_from(folder: Path) -> list[str]:
+    """Return the names of the modules below `folder` that are imported and not installed."""
+    here = folder.resolve()
+    found = {name: _source(name) for name in list(sys.modules) if name != "__main__"}
+    below = [name for name, path in found.items() if path and path.is_relative_to(here)]
+    return sorted(n for n in below if n.partition(".")[0] != "forget_audit" and own_files(n)[1])
+
+
+def _source(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file).resolve() if file is not None and file.endswith(".py") else None
+
+
+def _root(path: Path, module: str) -> Path:
+    """Return the folder from which `module` is imported."""
+    return path.parents[len(module.split(".")) - (path.name != "__init__.py")]
 
 
 def _installed(root: Path, path: Path, parts: list[str]) -> list[Path]:

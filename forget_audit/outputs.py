@@ -1,7 +1,8 @@
 """What models answer, and the scores that follow from it: one a row, or one a person."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -80,46 +81,48 @@ class Outputs:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
-    """Answers to single questions, several of which may be about one unit.
+class Questions:
+    """Single questions about rows, several of which may be about one unit.
 
     Args:
-        logits: `(models, n, classes)`.
         y: Right answer to each question `(n,)`.
         unit: Number of the unit that each question is about `(n,)`; one question a unit if none.
+        known: Where a label matrix `(rows, labels)` is known: each such label is a question of
+            its own, no or yes; none if rows have one class each.
     """
 
-    logits: Floats
     y: Labels
     unit: Labels | None
+    known: npt.NDArray[np.bool_] | None = None
 
     @staticmethod
-    def of(logits: Floats, y: Labels, units: Labels | None) -> "Answers":
+    def of(y: Labels, units: Labels | None) -> "Questions":
         """Take each known label of a label matrix as a question of its own, no or yes."""
         if y.ndim == 1:
-            return Answers(logits=logits, y=y, unit=units)
+            return Questions(y=y, unit=units)
         known = y != UNKNOWN
         number = np.arange(len(y)) if units is None else units
-        return Answers(
-            logits=stats.yes_or_no(logits)[:, known],
-            y=y[known],
-            unit=np.broadcast_to(number[:, None], y.shape)[known],
-        )
+        unit = np.broadcast_to(number[:, None], y.shape)[known]
+        return Questions(y=y[known], unit=unit, known=known)
+
+    def answered(self, logits: Floats) -> Floats:
+        """Return the answers `(n, classes)` of one model with logits `(rows, classes)`."""
+        wide = logits.astype(np.float64, copy=False)
+        return wide if self.known is None else stats.yes_or_no(wide)[self.known]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Derived:
-    """Scores computed once from `Outputs`; forget units first, control units after.
+    """Scores of models that follow from `Outputs`; forget units first, control units after.
 
     A unit is a row, or all rows of a person, or all labels of a row; its score is the mean over
-    what it holds.
+    what it holds. Only the log-odds are kept. All else is computed when it is asked for, of as
+    many models as are asked about: a million rows of sixty models would not fit otherwise.
 
     Args:
-        phi: Log-odds of the label `(models, n)`.
-        p: Probability of the label `(models, n)`.
-        loss: Cross-entropy `(models, n)`.
-        entropy: Of the prediction `(models, n)`.
-        predictions: Softmax of single answers `(models, answers, classes)`.
+        logits: On forget and control rows `(rows, classes)`, of each model.
+        log_odds: Of each answer `(answers,)`, of each model.
+        asked: What forget and control rows were asked.
         label_shares: Share of forget rows given each class or label `(models, classes)`.
         retain_accuracy: As in `Outputs`.
         test_accuracy: As in `Outputs`.
@@ -128,11 +131,9 @@ class Derived:
         unit: Number of the unit of each answer `(answers,)`; one answer a unit if none.
     """
 
-    phi: Floats
-    p: Floats
-    loss: Floats
-    entropy: Floats
-    predictions: Floats
+    logits: tuple[tuple[Floats, Floats], ...]
+    log_odds: tuple[Floats, ...]
+    asked: tuple[Questions, Questions]
     label_shares: Floats
     retain_accuracy: Floats
     test_accuracy: Floats
@@ -141,20 +142,17 @@ class Derived:
     unit: Labels | None = None
 
     def __len__(self) -> int:
-        return len(self.phi)
+        return len(self.log_odds)
 
     def take(self, index: npt.NDArray[np.int64]) -> "Derived":
-        """Return the models at `index`."""
+        """Return the models at `index`; row scores are shared, not copied."""
         return replace(
             self,
-            phi=self.phi[index],
-            p=self.p[index],
-            loss=self.loss[index],
-            entropy=self.entropy[index],
-            predictions=self.predictions[index],
-            label_shares=self.label_shares[index],
+            logits=tuple(self.logits[i] for i in index),
+            log_odds=tuple(self.log_odds[i] for i in index),
             retain_accuracy=self.retain_accuracy[index],
             test_accuracy=self.test_accuracy[index],
+            label_shares=self.label_shares[index],
             traces={name: values[index] for name, values in self.traces.items()},
         )
 
@@ -162,31 +160,74 @@ class Derived:
         """Return the mean of `values` `(models, answers)` over the answers of each unit."""
         return unit_means(values, self.unit)
 
+    @cached_property
+    def phi(self) -> Floats:
+        """Log-odds of the label `(models, units)`."""
+        return self.of_units(np.stack(self.log_odds))
+
+    @cached_property
+    def p(self) -> Floats:
+        """Probability of the label `(models, units)`."""
+        return self.of_units(stats.label_probability(np.stack(self.log_odds)))
+
+    @property
+    def loss(self) -> Floats:
+        """Cross-entropy `(models, units)`."""
+        return self.of_units(stats.cross_entropy(self.answers(), self.labels))
+
+    @property
+    def predictions(self) -> Floats:
+        """Softmax of single answers `(models, answers, classes)`."""
+        return stats.probabilities(self.answers())
+
+    @property
+    def labels(self) -> Labels:
+        """Right answer to each question `(answers,)`."""
+        return np.concatenate([questions.y for questions in self.asked])
+
+    def answers(self) -> Floats:
+        """Return the logits of all answers `(models, answers, classes)`."""
+        asked = self.asked
+        each = [[q.answered(x) for q, x in zip(asked, p, strict=True)] for p in self.logits]
+        return np.stack([np.concatenate(parts) for parts in each])
+
+    def each_p(self) -> Iterator[Floats]:
+        """Yield the probability of the label `(units,)` of one model after the other."""
+        return (self.of_units(stats.label_probability(row)) for row in self.log_odds)
+
+    def each_phi(self) -> Iterator[Floats]:
+        """Yield the log-odds of the label `(units,)` of one model after the other."""
+        return (self.of_units(row) for row in self.log_odds)
+
     @staticmethod
-    def of(outputs: Outputs) -> "Derived":
-        """Derive all scores of `outputs`."""
-        forget = Answers.of(outputs.logits_f, outputs.y_f, outputs.units_f)
-        control = Answers.of(outputs.logits_t, outputs.y_t, outputs.units_t)
-        logits = np.concatenate([forget.logits, control.logits], axis=1)
-        labels = np.concatenate([forget.y, control.y])
+    def of(*groups: Outputs) -> "Derived":
+        """Derive the scores of all models of `groups`, which must be on the same rows."""
+        first = groups[0]
+        forget = Questions.of(first.y_f, first.units_f)
+        control = Questions.of(first.y_t, first.units_t)
         unit = None
         if forget.unit is not None and control.unit is not None:
-            unit = np.concatenate([forget.unit, outputs.n_f + control.unit])
-        predictions = stats.probabilities(logits)
-        phi = stats.log_odds(logits, labels)
+            unit = np.concatenate([forget.unit, first.n_f + control.unit])
+        logits = [pair for g in groups for pair in zip(g.logits_f, g.logits_t, strict=True)]
         return Derived(
-            phi=unit_means(phi, unit),
-            p=unit_means(stats.label_probability(phi), unit),
-            loss=unit_means(stats.cross_entropy(logits, labels), unit),
-            entropy=unit_means(stats.entropy(predictions), unit),
-            predictions=predictions,
-            label_shares=_label_shares(outputs),
-            retain_accuracy=outputs.retain_accuracy,
-            test_accuracy=outputs.test_accuracy,
-            traces=outputs.traces,
-            n_f=outputs.n_f,
+            logits=tuple(logits),
+            log_odds=tuple(_log_odds(pair, forget, control) for pair in logits),
+            asked=(forget, control),
+            label_shares=np.concatenate([_label_shares(group) for group in groups]),
+            retain_accuracy=np.concatenate([group.retain_accuracy for group in groups]),
+            test_accuracy=np.concatenate([group.test_accuracy for group in groups]),
+            traces={
+                name: np.concatenate([group.traces[name] for group in groups])
+                for name in first.traces
+            },
+            n_f=first.n_f,
             unit=unit,
         )
+
+
+def _log_odds(pair: tuple[Floats, Floats], *asked: Questions) -> Floats:
+    parts = zip(asked, pair, strict=True)
+    return np.concatenate([stats.log_odds(q.answered(logits), q.y) for q, logits in parts])
 
 
 def units_of(rows: Rows) -> Labels | None:
@@ -212,12 +253,16 @@ def unit_means(values: Floats, unit: Labels | None) -> Floats:
 
 def _label_shares(outputs: Outputs) -> Floats:
     """Return the share of forget units given each class, or said to bear each label."""
-    logits = outputs.logits_f
+    shares = [_shares_of(logits, outputs) for logits in outputs.logits_f]
+    return np.array(shares).reshape(len(outputs), outputs.logits_f.shape[-1])
+
+
+def _shares_of(logits: Floats, outputs: Outputs) -> Floats:
+    """Return the same of one model `(classes,)`, from its logits on the forget rows."""
     if outputs.y_f.ndim == 2:
         given = logits > 0
     else:
-        given = np.argmax(logits, axis=-1)[..., None] == np.arange(logits.shape[-1])
+        given = np.argmax(logits, axis=-1)[:, None] == np.arange(logits.shape[-1])
     if outputs.units_f is None:
-        return np.asarray(given.mean(axis=1))
-    shares = unit_means(np.moveaxis(given, 1, -1).astype(np.float64), outputs.units_f)
-    return np.asarray(shares.mean(axis=-1))
+        return np.asarray(given.mean(axis=0))
+    return np.asarray(unit_means(given.T.astype(np.float64), outputs.units_f).mean(axis=-1))

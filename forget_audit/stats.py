@@ -4,18 +4,23 @@ Nothing here knows what a model is. Probabilities and logits never share a varia
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
+from forget_audit.nulls import Null as Null
+from forget_audit.nulls import calibrate as calibrate
+from forget_audit.nulls import leave_one_out_nulls as leave_one_out_nulls
+from forget_audit.nulls import remove_difficulty as remove_difficulty
+from forget_audit.resampling import Bootstrap as Bootstrap
+from forget_audit.resampling import balanced_accuracy_interval as balanced_accuracy_interval
+from forget_audit.resampling import bootstrap as bootstrap
 from forget_audit.types import UNKNOWN, Floats, Labels
 
 PHI_LIMIT = 30.0
 LOSS_LIMIT = 400.0
-PRIOR_DF = 4.0
 
 
 def log_odds(logits: Floats, labels: Labels) -> Floats:
@@ -106,95 +111,19 @@ def bits_of_success(p: float) -> float:
     return float(1.0 - np.sum(special.entr([p, 1.0 - p])) / np.log(2))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Null:
-    """What models that never saw a row say about it.
-
-    Args:
-        mean: Mean over reference models `(n,)`.
-        sd: Standard deviation `(n,)`, shrunk towards the common one.
-    """
-
-    mean: Floats
-    sd: Floats
-
-    def z(self, scores: Floats) -> Floats:
-        """Return `scores` in standard deviations from the mean."""
-        return np.asarray((scores - self.mean) / self.sd)
-
-
-def calibrate(reference: Floats) -> Null:
-    """Return mean and shrunk spread of `reference` `(models, n)` at each row.
-
-    The variance is `(v s^2 + 4 s0^2) / (v + 4)` with `v` degrees of freedom and the mean
-    variance `s0^2` over rows, so that few reference models give usable spreads.
-
-    Raises:
-        ValueError: With fewer than two reference models.
-    """
-    if len(reference) < 2:
-        raise ValueError(f"expected at least two reference models, found {len(reference)}")
-    df = len(reference) - 1
-    variance = np.var(reference, axis=0, ddof=1)
-    shrunk = (df * variance + PRIOR_DF * np.mean(variance)) / (df + PRIOR_DF)
-    return Null(mean=np.mean(reference, axis=0), sd=np.sqrt(np.maximum(shrunk, 1e-24)))
-
-
-def leave_one_out_nulls(pool: Floats) -> Null:
-    """Return for each model of `pool` `(models, n)` the null `(models, n)` of all the others.
-
-    Equal to calling `calibrate` on the others, by downdating sums of squares about the mean.
-
-    Raises:
-        ValueError: With fewer than three models.
-    """
-    if len(pool) < 3:
-        raise ValueError(f"expected at least three models, found {len(pool)}")
-    others = len(pool) - 1
-    mean = pool.mean(axis=0)
-    without = mean + (mean - pool) / others
-    squares = np.sum((pool - mean) ** 2, axis=0) - (pool - mean) * (pool - without)
-    variance = np.maximum(squares, 0.0) / (others - 1)
-    df = others - 1
-    shrunk = (df * variance + PRIOR_DF * variance.mean(axis=1, keepdims=True)) / (df + PRIOR_DF)
-    return Null(mean=without, sd=np.sqrt(np.maximum(shrunk, 1e-24)))
-
-
-def remove_difficulty(z: Floats, null: Null, control: slice) -> Floats:
-    """Return `z` less what its difficulty explains, learnt on the `control` rows.
-
-    Longer or shorter training moves hard and easy rows differently, which is no trace of
-    anybody. A cubic in the null mean and the log spread, fitted on never-trained rows (ridge
-    1e-3 on standardised columns), is taken off all rows.
-
-    Args:
-        z: Calibrated scores `(..., n)`, one model a line.
-        null: Of the same shape.
-        control: The never-trained rows among the `n`.
-    """
-    mean, log_sd = null.mean, np.log(null.sd)
-    basis = np.stack([mean, mean**2, mean**3, log_sd], axis=-1)
-    centre = basis[..., control, :].mean(axis=-2, keepdims=True)
-    spread = basis[..., control, :].std(axis=-2, keepdims=True)
-    basis = (basis - centre) / np.where(spread > 1e-12, spread, 1.0)
-    design = np.concatenate([np.ones_like(basis[..., :1]), basis], axis=-1)
-    seen = design[..., control, :]
-    turned = np.swapaxes(seen, -1, -2)
-    penalty = 1e-3 * seen.shape[-2] * np.diag([0.0, 1.0, 1.0, 1.0, 1.0])
-    weights = np.linalg.solve(turned @ seen + penalty, turned @ z[..., control, None])
-    return np.asarray(z - (design @ weights)[..., 0])
-
-
 def auc(forget: Floats, control: Floats) -> float:
     """Return the share of pairs in which the forget row scores higher, ties counting one half."""
     return float(aucs(forget[None], control[None])[0])
 
 
 def aucs(forget: Floats, control: Floats) -> Floats:
-    """Return the AUC of each model, given scores `(models, n_f)` and `(models, n_c)`."""
-    n_f, n_c = forget.shape[1], control.shape[1]
-    ranks = stats.rankdata(np.concatenate([forget, control], axis=1), axis=1)
-    return np.asarray((ranks[:, :n_f].sum(axis=1) - n_f * (n_f + 1) / 2) / (n_f * n_c))
+    """Return the AUC of each model `(models,)`, given scores `(models, n_f)` and `(models, n_c)`.
+
+    Thousands of models at once cost what sorting their scores costs.
+    """
+    pairs = zip(np.sort(forget, axis=1), np.sort(control, axis=1), strict=True)
+    twice = [np.searchsorted(c, f).sum() + np.searchsorted(c, f, "right").sum() for f, c in pairs]
+    return np.asarray(np.array(twice, np.float64) / 2 / (forget.shape[1] * control.shape[1]))
 
 
 def auc_interval(forget: Floats, control: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -229,42 +158,28 @@ def true_positives_at(forget: Floats, control: Floats, fpr: float) -> tuple[int,
     A forget row counts when it scores above the strictest control score that must be excluded.
     Returns nothing if the control rows cannot resolve `fpr`, that is if `n fpr < 1`.
     """
-    allowed = int(np.floor(fpr * len(control) + 1e-9))
+    found = true_positives_at_each(forget[None], control[None], fpr)
+    return None if found is None else (int(found[0][0]), int(found[1][0]))
+
+
+def true_positives_at_each(
+    forget: Floats, control: Floats, fpr: float
+) -> tuple[Labels, Labels] | None:
+    """Return `true_positives_at` of each model `(models,)`, from scores `(models, n)`."""
+    n = control.shape[1]
+    allowed = int(np.floor(fpr * n + 1e-9))
     if allowed < 1:
         return None
-    threshold = np.sort(control)[::-1][allowed]
-    return int(np.sum(forget > threshold)), int(np.sum(control > threshold))
+    if allowed >= n:
+        return np.full(len(forget), forget.shape[1]), np.full(len(control), n)
+    place = n - 1 - allowed
+    threshold = np.partition(control, place, axis=1)[:, place, None]
+    return np.sum(forget > threshold, axis=1), np.sum(control > threshold, axis=1)
 
 
 def balanced_accuracy(forget: Floats, control: Floats, threshold: float) -> float:
     """Return the mean of the shares of forget rows at or above and control rows below."""
     return float((np.mean(forget >= threshold) + np.mean(control < threshold)) / 2)
-
-
-def balanced_accuracy_interval(
-    forget: Floats,
-    control: Floats,
-    threshold: float,
-    rng: np.random.Generator,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval over rows, drawn within each group 1,999 times.
-
-    With one row in a group, or if all rows of both groups agree, there is nothing to draw; then
-    it is from 0 to 1.
-    """
-    hits = [(forget >= threshold).astype(np.float64), (control < threshold).astype(np.float64)]
-    if min(len(part) for part in hits) < 2 or all(np.ptp(part) == 0 for part in hits):
-        return 0.0, 1.0
-
-    def rate(x: Floats, y: Floats, axis: int = -1) -> Floats:
-        return np.asarray((x.mean(axis=axis) + y.mean(axis=axis)) / 2)
-
-    found = stats.bootstrap(
-        hits, rate, n_resamples=1999, confidence_level=level, method="percentile", rng=rng
-    )
-    low, high = found.confidence_interval
-    return float(low), float(high)
 
 
 def roc(forget: Floats, control: Floats) -> tuple[Floats, Floats]:
@@ -276,6 +191,27 @@ def roc(forget: Floats, control: Floats) -> tuple[Floats, Floats]:
     tpr = np.concatenate([[0.0], np.cumsum(member)[last] / len(forget)])
     fpr = np.concatenate([[0.0], np.cumsum(1 - member)[last] / len(control)])
     return fpr, tpr
+
+
+def roc_each(forget: Floats, control: Floats, grid: Floats) -> Floats:
+    """Return the ROC of each model on a grid of false positive rates `(models, grid)`.
+
+    The true positive rate at the loosest threshold whose false positive rate does not exceed
+    that of the grid: `tpr[searchsorted(fpr, grid, "right") - 1]` of `roc`, of all models at once.
+
+    Args:
+        forget: Scores `(models, n_f)`.
+        control: Scores `(models, n_c)`.
+        grid: False positive rates from 0 to 1 `(grid,)`.
+    """
+    n_f, n_c = forget.shape[1], control.shape[1]
+    allowed = np.searchsorted(np.arange(n_c + 1) / n_c, grid, side="right") - 1
+    # with as many allowed as there are control rows, no score is too low
+    cuts = np.column_stack([np.full(len(control), -np.inf), np.sort(control, axis=1)])
+    thresholds = cuts[:, n_c - np.minimum(allowed, n_c)]
+    ranked = zip(np.sort(forget, axis=1), thresholds, strict=True)
+    below = np.array([np.searchsorted(f, cut, side="right") for f, cut in ranked])
+    return np.asarray((n_f - below) / n_f)
 
 
 def log_odds_of_count(k: npt.ArrayLike, n: float) -> Floats:

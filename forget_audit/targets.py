@@ -4,14 +4,15 @@ A target owns evaluation mode, device and batching, so that no attack can forget
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import nn
 
+from forget_audit import stats
+from forget_audit.answers_store import AnswersStore, Known
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import AccessError, ModelError
 from forget_audit.foreign.answering import AnswersOnly
@@ -19,13 +20,16 @@ from forget_audit.labels import label_loss
 from forget_audit.types import ACCESS_ORDER, UNKNOWN, Access, Features, Floats, Labels, Rows
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+ANSWERS = AnswersStore()
 
 
 class Target:
     """A trained classifier that answers no more than its declared access.
 
-    Logits are computed in evaluation mode, returned as float64, and remembered for each `Rows`
-    object. The model is never changed: its mode is restored after every query.
+    Logits are computed in evaluation mode and returned as float64. They, and what follows from
+    them, are worked out once for each `Rows` object and shared by all views of the model; many of
+    them are kept on disk, see `AnswersStore`. The model is never changed: its mode is restored
+    after every query.
 
     Args:
         model: Maps `(n, ...)` float32 features to `(n, n_classes)` logits.
@@ -38,14 +42,28 @@ class Target:
     ) -> None:
         self._model = model
         self._batch_size = batch_size
-        self._logits: WeakKeyDictionary[Rows, Floats] = WeakKeyDictionary()
+        self._known = Known()
+        self._order: list[tuple[str, ...]] = []
         self.access = granted(model, access)
 
     def restricted(self, access: Access) -> "Target":
         """Return a view of the same model that answers at most `access`."""
         view = Target(self._model, access=access, batch_size=self._batch_size)
-        view._logits = self._logits
+        view._known, view._order = self._known, self._order
         return view
+
+    def once(self, rows: Rows, name: Hashable, compute: Callable[[], Floats]) -> Floats:
+        """Return what `compute` gives, worked out once for `rows`, for all views of the model.
+
+        Args:
+            rows: What the numbers are about; they are forgotten with it.
+            name: Tells these numbers from others about the rows, settings included.
+            compute: Gives them; read-only afterwards.
+        """
+        known = self._known.setdefault(rows, {})
+        if name not in known:
+            known[name] = ANSWERS.keep(compute())
+        return known[name]
 
     def labels(self, rows: Rows) -> Labels:
         """Return the predicted classes `(n,)`."""
@@ -60,6 +78,33 @@ class Target:
         """
         self._require("score", "logits")
         return self._forward(rows)
+
+    def log_odds(self, rows: Rows) -> Floats:
+        """Return the log-odds of the labels `(n,)`, read-only, by `stats.log_odds`.
+
+        Raises:
+            AccessError: Below access `score`.
+        """
+        logits = self.logits(rows)
+        return self.once(rows, "log-odds", lambda: stats.log_odds(logits, rows.y))
+
+    def losses(self, rows: Rows) -> Floats:
+        """Return the cross-entropy of the labels `(n,)` in nats, read-only.
+
+        Raises:
+            AccessError: Below access `score`.
+        """
+        logits = self.logits(rows)
+        return self.once(rows, "losses", lambda: stats.cross_entropy(logits, rows.y))
+
+    def probabilities(self, rows: Rows) -> Floats:
+        """Return the softmax of the logits `(n, n_classes)`, read-only.
+
+        Raises:
+            AccessError: Below access `score`.
+        """
+        logits = self.logits(rows)
+        return self.once(rows, "probabilities", lambda: stats.probabilities(logits))
 
     def loss_gradients(self, rows: Rows) -> Floats:
         """Return the gradient of each row's `label_loss` by its features, shaped like them.
@@ -89,13 +134,17 @@ class Target:
             AccessError: Below access `weights`.
         """
         self._require("weights", "features")
-        order: list[str] = []
-        with self._watching(lambda name, _: order.append(name)):
-            self._run(rows.x[:1])
-        return tuple(dict.fromkeys(order))[1:]
+        if not self._order:
+            order: list[str] = []
+            with self._watching(lambda name, _: order.append(name)):
+                self._run(rows.x[:1])
+            self._order.append(tuple(dict.fromkeys(order))[1:])
+        return self._order[0]
 
     def features(self, rows: Rows, layer: str | None = None) -> Floats:
         """Return the input of a layer for each row, flattened to `(n, width)`, float64.
+
+        Those of the last layer are worked out once; earlier ones are often far wider.
 
         Args:
             rows: The rows.
@@ -109,6 +158,11 @@ class Target:
         wanted = layer if layer is not None else (known[-1] if known else None)
         if wanted not in known:
             raise ModelError(f"no features before layer {wanted!r}; known: {', '.join(known)}")
+        if wanted == known[-1]:
+            return self.once(rows, "features", lambda: self._inputs_of(rows, wanted))
+        return self._inputs_of(rows, wanted)
+
+    def _inputs_of(self, rows: Rows, wanted: str) -> Floats:
         parts: list[Floats] = []
         for start in range(0, len(rows), self._batch_size):
             seen: dict[str, Floats] = {}
@@ -190,23 +244,23 @@ class Target:
             self._model(torch.tensor(x, device=device_of(self._model)))
 
     def _forward(self, rows: Rows) -> Floats:
-        if rows not in self._logits:
-            parts = []
-            with evaluating(self._model), torch.no_grad():
-                device = device_of(self._model)
-                for start in range(0, len(rows), self._batch_size):
-                    x = torch.tensor(rows.x[start : start + self._batch_size], device=device)
-                    parts.append(self._model(x).double().cpu().numpy())
-            logits = np.concatenate(parts) if parts else np.zeros((0, 1))
-            if logits.ndim != 2 or len(logits) != len(rows):
-                raise ModelError(
-                    f"expected logits of shape ({len(rows)}, classes), found {logits.shape}"
-                )
-            if not np.all(np.isfinite(logits)):
-                raise ModelError("the model returned logits that are not finite")
-            logits.flags.writeable = False
-            self._logits[rows] = logits
-        return self._logits[rows]
+        return self.once(rows, "logits", lambda: self._asked(rows))
+
+    def _asked(self, rows: Rows) -> Floats:
+        parts = []
+        with evaluating(self._model), torch.no_grad():
+            device = device_of(self._model)
+            for start in range(0, len(rows), self._batch_size):
+                x = torch.tensor(rows.x[start : start + self._batch_size], device=device)
+                parts.append(self._model(x).double().cpu().numpy())
+        logits = np.concatenate(parts) if parts else np.zeros((0, 1))
+        if logits.ndim != 2 or len(logits) != len(rows):
+            raise ModelError(
+                f"expected logits of shape ({len(rows)}, classes), found {logits.shape}"
+            )
+        if not np.all(np.isfinite(logits)):
+            raise ModelError("the model returned logits that are not finite")
+        return logits
 
 
 def granted(model: nn.Module, access: Access) -> Access:

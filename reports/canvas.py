@@ -51,6 +51,9 @@ WIDE, HALF = 6.9, 3.3  # inches, as printed: letters keep their size on paper
 DOCTYPE = re.compile(r"<!DOCTYPE[^>]*>\s*")
 GEOMETRY = re.compile(r'(?<= )(?:d|x|y|width|height|transform|points)="[^"]*"')
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+UNTURNED = re.compile(r' transform="rotate\(-0 [^)]*\)"')
+JOINTS = '<style type="text/css">*{stroke-linejoin: round; stroke-linecap: butt}</style>\n'
+GROUP = re.compile(r'</g>\n|<g(?:(?P<name> id="[^"]*")|[^>]*?)(?P<empty>/?)>\n')
 
 
 class Plot(Figure):
@@ -97,9 +100,7 @@ def canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Dra
 
         yield axes, finish
         drawn = _kept.get()
-        if drawn is None:
-            figure.clear()
-        else:
+        if drawn is not None:
             figure.set_facecolor("white")
             drawn.append(figure)
 
@@ -111,7 +112,26 @@ def _lighter(svg: str) -> str:
         return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
     svg = GEOMETRY.sub(lambda part: LONG_NUMBER.sub(rounded, part[0]), DOCTYPE.sub("", svg))
-    return re.sub(r"\s*\n\s*", "\n", svg)
+    svg = UNTURNED.sub("", re.sub(r"\s*\n\s*", "\n", svg))
+    if JOINTS in svg:  # said once at the top, it need not be looked up for every line
+        joints = 'stroke-linejoin="round" stroke-linecap="butt"'
+        svg = svg.replace(JOINTS, "", 1).replace("<svg ", f"<svg {joints} ", 1)
+    return _flat(svg)
+
+
+def _flat(svg: str) -> str:
+    """Leave out groups that carry a name alone, which half of all elements are."""
+    kept: list[bool] = []
+
+    def judged(tag: re.Match[str]) -> str:
+        if tag[0].startswith("</"):
+            return tag[0] if kept.pop() else ""
+        needed = tag["name"] is None
+        if not tag["empty"]:
+            kept.append(needed)
+        return tag[0] if needed else ""
+
+    return GROUP.sub(judged, svg)
 
 
 def _data_url(svg: str) -> str:

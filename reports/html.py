@@ -1,6 +1,7 @@
 """The report as one HTML file: no script, nothing fetched, opens offline anywhere."""
 
 from dataclasses import replace
+from functools import cache
 from importlib import resources
 from typing import Literal
 
@@ -116,8 +117,12 @@ def _labels(t: Catalogue) -> dict[str, str]:
     }
 
 
+@cache
 def environment() -> Environment:
-    """Return what fills in our templates: everything is escaped, and what steers is shown."""
+    """Return what fills in our templates: everything is escaped, and what steers is shown.
+
+    Kept, as it holds the compiled templates.
+    """
     return Environment(
         loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined,
         keep_trailing_newline=True, finalize=plain_text.finalized,

@@ -28,13 +28,23 @@ NAMES: Mapping[str, Callable[[], object]] = {
 SHORTEST = 4
 LONGEST_MAILBOX = 64
 
+_TOPS = (
+    "home", "root", "Users", "tmp", "var", "mnt", "media", "opt", "srv", "private", "Volumes",
+    "workspace",
+)  # fmt: skip
+# Each with strings of which one stands in whatever it matches: looking for those is quick.
 _PATHS = (
-    re.compile(
-        r"(?<![\w.:/~-])/(?:home|root|Users|tmp|var|mnt|media|opt|srv|private|Volumes|workspace)/"
-        r"[^\s\"'<>|\\]+"
+    (
+        tuple(f"/{top}/" for top in _TOPS),
+        re.compile(rf"(?<![\w.:/~-])/(?:{'|'.join(_TOPS)})/[^\s\"'<>|\\]+"),
     ),
-    re.compile(r"(?<![A-Za-z0-9])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings)\\[^\s\"<>|]*"),
-    re.compile(r"\bfile:/{1,3}[^\s\"'<>]*", re.IGNORECASE),
+    (
+        ("Users\\", "Documents and Settings\\"),
+        re.compile(
+            r"(?<![A-Za-z0-9])[A-Za-z]:\\{1,2}(?:Users|Documents and Settings)\\[^\s\"<>|]*"
+        ),
+    ),
+    ((":/",), re.compile(r"\bfile:/{1,3}[^\s\"'<>]*", re.IGNORECASE)),
 )
 _HOST = re.compile(r"@[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}\.[^\W\d_]{2,}")
 _MAILBOX = re.compile(r"[\w.%+'-]+\Z")
@@ -59,12 +69,12 @@ class Rules:
 
     Args:
         allowed: Texts that are printed on purpose.
-        machine: Pattern of each folder and name of this machine, with what it is.
+        machine: Each folder and name of this machine, its pattern, and what it is.
         known: Digits of digests and numbers: a long number inside them means nothing.
     """
 
     allowed: tuple[str, ...]
-    machine: tuple[tuple[re.Pattern[str], str], ...]
+    machine: tuple[tuple[str, re.Pattern[str], str], ...]
     known: str
 
     @staticmethod
@@ -80,11 +90,11 @@ class Rules:
 
     def apply(self, text: str, part: Part) -> Iterator[tuple[int, str, str]]:
         """Yield place, string and what it is, of all that leaks by its form."""
-        for pattern, what in self.machine:
-            if match := pattern.search(text):
+        for fact, pattern, what in self.machine:
+            if fact in text and (match := pattern.search(text)):
                 yield match.start(), match.group(), f"{what} of this machine"
-        for pattern in _PATHS:
-            for match in pattern.finditer(text):
+        for signs, pattern in _PATHS:
+            for match in pattern.finditer(text) if any(sign in text for sign in signs) else ():
                 yield match.start(), match.group(), "path of a machine"
         yield from self._addresses(text)
         if part.kind not in ("drawing", "words"):  # those hold coordinates, and digests in pieces
@@ -117,15 +127,15 @@ def is_ordinary(text: str) -> bool:
     return text in own and _alone(text).search(own) is not None
 
 
-def _of_this_machine(allowed: Collection[str]) -> Iterator[tuple[re.Pattern[str], str]]:
+def _of_this_machine(allowed: Collection[str]) -> Iterator[tuple[str, re.Pattern[str], str]]:
     for what, ask in FOLDERS.items():
         if found := _answer(ask).rstrip("/\\"):
             folder = str(Path(found).absolute())
-            yield re.compile(rf"(?<![\w.:/~-]){re.escape(folder)}(?![\w.-])"), what
+            yield folder, re.compile(rf"(?<![\w.:/~-]){re.escape(folder)}(?![\w.-])"), what
     for what, ask in NAMES.items():
         name = _answer(ask)
         if name and not is_ordinary(name) and not any(_alone(name).search(a) for a in allowed):
-            yield _alone(name), what
+            yield name, _alone(name), what
 
 
 def _answer(ask: Callable[[], object]) -> str:

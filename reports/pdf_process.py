@@ -99,7 +99,9 @@ def _made(weasyprint: ModuleType, item: dict[str, Any]) -> dict[str, Any]:
         for part in item["attachments"]
     ]  # fmt: skip
     identifier = bytes.fromhex(item["identifier"])
-    data = document.write_pdf(attachments=attachments, pdf_identifier=identifier, **FORM)
+    data = document.write_pdf(
+        attachments=attachments, pdf_identifier=identifier, finisher=pack_once, **FORM
+    )
     return {"pdf": base64.b64encode(data).decode("ascii"), "fields": fields}
 
 
@@ -127,6 +129,23 @@ def _font_faces() -> str:
         f'src: url("{BUNDLED}{name}"); }}\n'
         for family, weight, name in FONTS
     )
+
+
+def pack_once(_: Any, pdf: Any) -> None:
+    """Put bytes in the place of all objects: pydyf packs each anew for the file and for its id."""
+    from weasyprint.pdf import pydyf
+
+    class Packed(pydyf.Object):  # type: ignore[misc]
+        data = b""
+
+    class PackedStream(pydyf.Stream):  # type: ignore[misc]
+        data = b""
+
+    for number, item in enumerate(pdf.objects):
+        if item.free != "f":
+            packed = PackedStream() if isinstance(item, pydyf.Stream) else Packed()
+            packed.number, packed.generation, packed.data = number, item.generation, item.data
+            pdf.objects[number] = packed
 
 
 def _place(document: Any, name: str) -> list[int] | None:

@@ -161,7 +161,8 @@ def _strings(parts: list[bytes]) -> str:
     for part in parts:
         found += [_text(_unescaped(body)) for body in _LITERAL.findall(part)]
         found += [_text(_from_hex(body)) for body in _HEX.findall(part)]
-        names = (re.sub(rb"#([0-9A-Fa-f]{2})", _byte, name) for name in _NAME.findall(part))
+        written = dict.fromkeys(_NAME.findall(part))
+        names = (re.sub(rb"#([0-9A-Fa-f]{2})", _byte, name) for name in written)
         found += [name.decode("utf-8", "replace") for name in dict.fromkeys(names)]
     return "\n".join(found)
 
@@ -232,14 +233,21 @@ def _cmap(data: bytes) -> dict[int, str]:
 def _words(data: bytes, fonts: Mapping[bytes, Cmap]) -> str:
     """Return the text that a stream shows, a line each time it shows some."""
     shown: list[str] = []
-    cmap: Cmap = {}
+    font, known = b"", dict[tuple[bytes, bytes, bytes], str]()
     for name, codes, literal, end in _SHOWN.findall(data):
         if name:
-            cmap = fonts.get(name, {})
+            font = name
         elif end:
             shown.append("\n")
         else:
-            raw = _from_hex(codes) if codes else _unescaped(literal)
-            pairs = (int.from_bytes(raw[i : i + 2], "big") for i in range(0, len(raw), 2))
-            shown.append("".join(cmap.get(code, "") for code in pairs) if cmap else _text(raw))
+            piece = (font, codes, literal)  # mostly single letters, the same ones again and again
+            if piece not in known:
+                raw = _from_hex(codes) if codes else _unescaped(literal)
+                known[piece] = _spelled(raw, fonts.get(font, {}))
+            shown.append(known[piece])
     return "".join(shown)
+
+
+def _spelled(raw: bytes, cmap: Cmap) -> str:
+    pairs = (int.from_bytes(raw[i : i + 2], "big") for i in range(0, len(raw), 2))
+    return "".join(cmap.get(code, "") for code in pairs) if cmap else _text(raw)

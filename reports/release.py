@@ -6,7 +6,7 @@ files. A crash may leave an entry without files, which shows; never files withou
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,15 +103,11 @@ def release(
     """
     terms = terms or Terms()
     _check(evidence, scores_npz, extra_files, key, terms.formats)
-    evidence = _as_filed(evidence)
+    filed, evidence = _as_filed(evidence)
     refuse_foreign(out_dir)
-    refuse_leaks(
-        {EVIDENCE: canonical_json(evidence), SCORES: scores_npz}, evidence, terms.private, key
-    )
+    refuse_leaks({EVIDENCE: filed, SCORES: scores_npz}, evidence, terms.private, key)
     audit = seal(audit_statement(evidence), key)
-    files: Files = {
-        EVIDENCE: canonical_json(evidence), SCORES: scores_npz, AUDIT: audit, **extra_files,
-    }  # fmt: skip
+    files: Files = {EVIDENCE: filed, SCORES: scores_npz, AUDIT: audit, **extra_files}
     views, missing = rendering.render(
         evidence, audit, key, terms.formats, language=terms.language, timestamp=terms.timestamp
     )
@@ -126,13 +122,26 @@ def release(
     return Released(paths=paths, pdf_missing=missing)
 
 
-def issued(evidence: Json, key: SigningKey, ledger: Ledger | None) -> Json:
-    """Return the evidence as it is signed: who signs, and where the ledger stands before it."""
+def issued(
+    evidence: Json,
+    key: SigningKey,
+    ledger: Ledger | None,
+    place: Callable[[Json], Json] | None = None,
+) -> Json:
+    """Return the evidence as it is signed: who signs, and where the ledger stands before it.
+
+    Args:
+        evidence: As the audit left it.
+        key: Signs.
+        ledger: Where the issue will be recorded; nowhere if left out.
+        place: Given where the ledger stands now, says where it stood when this was first tried.
+    """
     document = copy.deepcopy(evidence)
     document["report"] |= {"status": "issued", "key": key.protection}
     if ledger is not None:
         head = ledger.head()
-        document["ledger"] = {"origin": head.origin, "size": head.size, "root": head.root_hex}
+        stands = {"origin": head.origin, "size": head.size, "root": head.root_hex}
+        document["ledger"] = place(stands) if place else stands
     return document
 
 
@@ -150,10 +159,8 @@ def draft(evidence: Json, scores_npz: bytes, out_dir: Path, private: Mapping[str
         ForgetAuditError: If `out_dir` holds files that no release of ours made.
     """
     refuse_foreign(out_dir)
-    evidence = _as_filed(evidence)
-    files: Files = {
-        EVIDENCE: canonical_json(evidence), SCORES: scores_npz, PAGE: rendering.draft(evidence),
-    }  # fmt: skip
+    filed, evidence = _as_filed(evidence)
+    files: Files = {EVIDENCE: filed, SCORES: scores_npz, PAGE: rendering.draft(evidence)}
     refuse_leaks(files, evidence, private)
     with staged(out_dir) as staging:
         for name, content in files.items():
@@ -218,10 +225,10 @@ def refuse_leaks(
         raise LeakError(f"nothing was signed: the report would give away {found}")
 
 
-def _as_filed(evidence: Json) -> Json:
-    """Return the evidence as whoever reads the file has it, so that all views of it agree."""
-    filed: Json = json.loads(canonical_json(evidence))
-    return filed
+def _as_filed(evidence: Json) -> tuple[bytes, Json]:
+    """Return the file, and the evidence as whoever reads it has it, so that all views agree."""
+    filed = canonical_json(evidence)
+    return filed, json.loads(filed)
 
 
 def _published(evidence: Json, key: SigningKey | None) -> list[str]:

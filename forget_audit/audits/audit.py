@@ -6,7 +6,6 @@ Each stage takes finished values and returns new ones; nothing points back.
 from __future__ import annotations
 
 import dataclasses
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from forget_audit.attributes import look_inside
 from forget_audit.audits import record
 from forget_audit.audits.battery import run_battery, run_experiments
 from forget_audit.audits.commission import CANARY, Commission, make_subject
+from forget_audit.audits.results import Results, context_of_attacks, context_of_experiments
+from forget_audit.audits.unfinished import Identity, Unfinished
 from forget_audit.digests import canonical_json
 from forget_audit.errors import NotApplicable, VerificationError
 from forget_audit.findings import AttackResult, Verdict
@@ -31,14 +32,15 @@ from forget_audit.keys.sources import find_key
 from forget_audit.laboratory import Laboratory, Procedure
 from forget_audit.ledger.ledger import Ledger
 from forget_audit.model_files import safetensors_bytes
+from forget_audit.pools import Pool
 from forget_audit.progress import Display, Silent
 from forget_audit.reports.release import Released, Terms, draft, issued, release
 from forget_audit.targets import Target, granted
 from forget_audit.training.loop import fitting_threads
 from forget_audit.training.practice import practise
-from forget_audit.training.references import prepare_references
+from forget_audit.training.references import Workshop, prepare_references
 from forget_audit.trials import Labs
-from forget_audit.types import Json
+from forget_audit.types import Json, Progress
 from forget_audit.verdict import scoretable
 from forget_audit.verdict.policy import Weighed, weigh
 from forget_audit.verdict.weighing import Group
@@ -97,6 +99,7 @@ class Audit:
         ledger: Ledger | None = None,
         private: Mapping[str, str] | None = None,
         timestamp: str | None = None,
+        run: Unfinished | None = None,
     ) -> Released:
         """Render, sign and write the report directory.
 
@@ -109,6 +112,7 @@ class Audit:
             ledger: Where the issue is recorded; nowhere if left out.
             private: Further strings that must not leave, each with what it is.
             timestamp: Address of a time stamping authority; none is asked if left out.
+            run: The run that is issued, if it could have been broken off before.
 
         Raises:
             VerificationError: If evidence and scores disagree.
@@ -124,7 +128,7 @@ class Audit:
             private={**self.private, **(private or {})},
             timestamp=timestamp,
         )
-        evidence = issued(self.evidence, signer, ledger)
+        evidence = issued(self.evidence, signer, ledger, run.place if run else None)
         return release(evidence, self.scores, self.files(), signer, Path(folder), terms)
 
     def draft(self, folder: str | Path, private: Mapping[str, str] | None = None) -> Released:
@@ -145,20 +149,23 @@ class Audit:
         return dict(zip(names, map(safetensors_bytes, self.models), strict=True))
 
 
-def carry_out(commission: Commission, progress: Display | None = None) -> Audit:
+def carry_out(
+    commission: Commission, progress: Display | None = None, identity: Identity | None = None
+) -> Audit:
     """Carry out an audit.
 
     Args:
         commission: What is audited, against what, by which rule.
         progress: Shows how far it is; silent if left out.
+        identity: Of the run that is continued; a new one if left out.
     """
     template = commission.template()
     possible = dataclasses.replace(commission, access=granted(template, commission.access))
     with fitting_threads(template):
-        return _carry_out(possible, progress or Silent())
+        return _carry_out(possible, progress or Silent(), identity or Identity.new())
 
 
-def _carry_out(commission: Commission, shown: Display) -> Audit:
+def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Audit:
     case, counts, seed = commission.case, commission.counts, commission.seed
     start = time.perf_counter()
     timings: dict[str, float] = {}
@@ -173,13 +180,8 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
     audited = tuple(Target(model) for model in subject.models)
     pool = record.pool_of(references, subject.parents, subject.twin)
     with shown.stage("attacks", len(registry.cards())) as step, _timed(timings, "attacks"):
-        names, access = commission.attacks, commission.access
-        if any(kind.info.practises for kind in registry.chosen_attacks(names)):
-            method = None if commission.unlearned else commission.method
-            pool = practise(pool, workshop, method, counts.candidate_shadows)
-        attacks = run_battery(audited[0], pool, case, seed, names, step, access=access)
-        attacks += run_experiments(_labs(commission), case, seed, commission.experiments, step)
-    secret = secrets.token_bytes(32)
+        attacks = _attack(commission, audited[0], pool, workshop, step)
+    secret = identity.secret
     groups: dict[Group, Sequence[Target]] = {
         "retrained": references.pool.retrained,
         "originals": references.pool.originals,
@@ -200,7 +202,7 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
         weighed = weigh(answers, profile=commission.profile, scope=case.scope)
     timings["total"] = time.perf_counter() - start
     evidence = record.compile_evidence(
-        commission, subject, weighed, attacks, scores=scores, secret=secret, timings=timings
+        commission, subject, weighed, attacks, scores=scores, identity=identity, timings=timings
     )
     return Audit(
         verdict=weighed.verdict,
@@ -214,6 +216,29 @@ def _carry_out(commission: Commission, shown: Display) -> Audit:
         private=dict.fromkeys(case.forget.ids.tolist(), "the id of a deleted record"),
         held=tuple(dict.fromkeys(held)),
     )
+
+
+def _attack(
+    commission: Commission, audited: Target, pool: Pool, workshop: Workshop, step: Progress
+) -> list[AttackResult]:
+    """Return one row an attack and experiment, remembered or carried out."""
+    case, seed, names, access = workshop.case, workshop.seed, commission.attacks, commission.access
+    if any(kind.info.practises for kind in registry.chosen_attacks(names)):
+        method = None if commission.unlearned else commission.method
+        pool = practise(pool, workshop, method, commission.counts.candidate_shadows)
+    memory, experiments = Results(), Results()
+    if commission.cache is not None:
+        folder, fresh = commission.cache / "results", commission.fresh
+        context = context_of_attacks(audited, pool, case, seed, access)
+        memory = Results(folder=folder, context=context, fresh=fresh)
+        context = context_of_experiments(commission.method, case, seed)
+        experiments = Results(folder=folder, context=context, fresh=fresh)
+    found = run_battery(
+        audited, pool, case, seed, names, step,
+        access=access, results=memory, engine=commission.engine,
+    )  # fmt: skip
+    labs, tried = _labs(commission), commission.experiments
+    return found + run_experiments(labs, case, seed, tried, step, results=experiments)
 
 
 def _labs(commission: Commission) -> Labs | None:

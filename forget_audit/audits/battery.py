@@ -11,8 +11,11 @@ from functools import partial
 
 from forget_audit import registry
 from forget_audit.attack_metrics import Groups, measured
+from forget_audit.audits.results import Results
 from forget_audit.audits.scoring import score_groups
 from forget_audit.contracts import AttackInfo, Scores
+from forget_audit.engines.engine import Engine
+from forget_audit.engines.local import Local
 from forget_audit.errors import AccessError, ForgetAuditError, NotApplicable
 from forget_audit.findings import AttackResult
 from forget_audit.pools import Pool
@@ -42,6 +45,8 @@ def run_battery(
     progress: Progress = lambda _: None,
     *,
     access: Access = "weights",
+    results: Results | None = None,
+    engine: Engine | None = None,
 ) -> list[AttackResult]:
     """Run all registered attacks; each gets a row, also when it was not run.
 
@@ -53,26 +58,47 @@ def run_battery(
         names: Attacks to run; all if left out.
         progress: Called with 1 after each attack.
         access: The most that attacks may ask of any model.
+        results: Where results are remembered; nowhere if left out.
+        engine: Runs attacks elsewhere; one after the other in this process if left out.
     """
-    results = []
+    memory = results or Results()
+    found: dict[str, AttackResult] = {}
+    wanted = []
     for name, kind in registry.attacks().items():
-        if names is not None and name not in names:
-            results.append(_empty(name, "not-run", "the plan does not ask for it", 0.0))
-        elif ACCESS_ORDER.index(kind.info.access) > ACCESS_ORDER.index(access):
-            reason = f"needs access {kind.info.access!r}, this audit has {access!r}"
-            results.append(_empty(name, "not-applicable", reason, 0.0))
-        elif case.scope not in kind.info.scopes:
-            results.append(_empty(name, "not-applicable", _unserved(kind.info, case), 0.0))
-        elif not _understood(kind.info, case):
-            reason = "reads one class a row, and these rows bear several labels"
-            results.append(_empty(name, "not-applicable", reason, 0.0))
+        row = _refused(kind.info, case, names, access) or memory.recall(kind)
+        if row is None:
+            wanted.append(name)
         else:
-            attack = kind()
-            results.append(
-                _tried(attack.info, partial(score_groups, attack, audited, pool, case, seed))
-            )
+            found[name] = row
+            progress(1)
+    given = (audited, pool, case, seed)
+    for place, result in (engine or Local()).run(_attacked, given, wanted):
+        found[wanted[place]] = result
+        memory.keep(registry.attacks()[wanted[place]], result)
         progress(1)
-    return results
+    return [found[name] for name in registry.attacks()]
+
+
+def _refused(
+    info: AttackInfo, case: Case, names: Sequence[str] | None, access: Access
+) -> AttackResult | None:
+    """Return the row of an attack that is not run; none if it is."""
+    if names is not None and info.name not in names:
+        return _empty(info.name, "not-run", "the plan does not ask for it", 0.0)
+    reason = ""
+    if ACCESS_ORDER.index(info.access) > ACCESS_ORDER.index(access):
+        reason = f"needs access {info.access!r}, this audit has {access!r}"
+    elif case.scope not in info.scopes:
+        reason = _unserved(info, case)
+    elif not _understood(info, case):
+        reason = "reads one class a row, and these rows bear several labels"
+    return _empty(info.name, "not-applicable", reason, 0.0) if reason else None
+
+
+def _attacked(given: tuple[Target, Pool, Case, int], name: str) -> AttackResult:
+    audited, pool, case, seed = given
+    attack = registry.attacks()[name]()
+    return _tried(attack.info, partial(score_groups, attack, audited, pool, case, seed))
 
 
 def run_experiments(
@@ -81,6 +107,8 @@ def run_experiments(
     seed: int,
     names: Sequence[str],
     progress: Progress = lambda _: None,
+    *,
+    results: Results | None = None,
 ) -> list[AttackResult]:
     """Run experiments on the method; each gets a row, also when it was not run.
 
@@ -91,22 +119,40 @@ def run_experiments(
         seed: Root seed; every experiment has generators of its own.
         names: Experiments to run.
         progress: Called with 1 after each experiment.
+        results: Where results are remembered; nowhere if left out.
     """
-    results = []
+    memory = results or Results()
+    found = []
     for name, kind in registry.experiments().items():
+        outcome: Outcome = "not-applicable"
+        reason = ""
         if name not in names:
             reason = "it trains models of its own, and the plan does not ask for it"
-            results.append(_empty(name, "not-run", reason, 0.0))
+            outcome = "not-run"
         elif labs is None:
             reason = "it tests a method, and the audited model was handed in ready-made"
-            results.append(_empty(name, "not-applicable", reason, 0.0))
         elif case.scope not in kind.info.scopes:
-            results.append(_empty(name, "not-applicable", _unserved(kind.info, case), 0.0))
-        else:
-            experiment = kind()
-            results.append(_tried(experiment.info, partial(conduct, experiment, labs, case, seed)))
+            reason = _unserved(kind.info, case)
+        found.append(
+            _empty(name, outcome, reason, 0.0)
+            if reason or labs is None
+            else _conducted(kind, labs, case, seed, memory)
+        )
         progress(1)
-    return results
+    return found
+
+
+def _conducted(
+    kind: type[Experiment], labs: Labs, case: Case, seed: int, memory: Results
+) -> AttackResult:
+    """Return the result of an experiment, remembered or found."""
+    known = memory.recall(kind)
+    if known is not None:
+        return known
+    experiment = kind()
+    found = _tried(experiment.info, partial(conduct, experiment, labs, case, seed))
+    memory.keep(kind, found)
+    return found
 
 
 def _understood(info: AttackInfo, case: Case) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +13,19 @@ from torch import nn
 
 from forget_audit import registry
 from forget_audit.contracts import Method, RecipeMethod, Unlearned
+from forget_audit.engines.engine import Engine
 from forget_audit.errors import ModelError
 from forget_audit.model_files import load_weights
 from forget_audit.model_identity import model_digest
 from forget_audit.plans.plan import Plan
 from forget_audit.plans.sections import ReportSection, left_to_function
-from forget_audit.seeds import derive, generator
+from forget_audit.seeds import derive
 from forget_audit.stress_file import read_stress
 from forget_audit.targets import granted
 from forget_audit.training.originals import original_for, refuse_unseen
 from forget_audit.training.references import Counts, References, Workshop
-from forget_audit.training.trainers import FirstMade
+from forget_audit.training.trainers import FirstMade, RecipeTrainer
+from forget_audit.training.unlearning import unlearn
 from forget_audit.types import Access, Case, Json, Progress
 from forget_audit.verdict.profiles import PROFILES, Profile
 
@@ -87,9 +90,11 @@ class Commission:
         canary: Whether the coin-toss experiment takes part in the verdict.
         attempt: How often this request has been audited, this time included.
         about: Facts for the record that no stage computes.
-        cache: Where trained models are remembered.
-        fresh: Whether to ignore remembered models.
+        cache: Where models and results of attacks are remembered.
+        fresh: Whether to ignore what is remembered.
         workers: Processes for training functions of the user's own.
+        device: Where models are trained, as torch has it.
+        engine: Runs trainings and attacks elsewhere, with the same results; none runs them here.
         references: The models for comparison, if they were handed in and are not to be trained.
     """
 
@@ -110,7 +115,20 @@ class Commission:
     cache: Path | None = None
     fresh: bool = False
     workers: int = 1
+    device: str = "cpu"
+    engine: Engine | None = None
     references: References | None = None
+
+    def on(self, device: str) -> Commission:
+        """Return the commission with models trained on `device`, if a recipe trains them.
+
+        Functions of the user's own choose their device themselves.
+        """
+        trainer = self.case.trainer
+        if not isinstance(trainer, RecipeTrainer):
+            return self
+        case = self.case.replace(trainer=dataclasses.replace(trainer, device=device))
+        return dataclasses.replace(self, case=case, device=device)
 
     def workshop(
         self, progress: Progress = lambda _: None, held: Callable[[Path], None] = lambda _: None
@@ -123,6 +141,7 @@ class Commission:
             cache=self.cache,
             fresh=self.fresh,
             workers=self.workers,
+            engine=self.engine,
             progress=progress,
             held=held,
         )
@@ -264,9 +283,11 @@ def make_subject(commission: Commission, workshop: Workshop, progress: Progress)
         retained = [np.arange(len(case.retain))]
         twin = workshop.train("twin", case.retain, retained, seeded_as="parents")[0]
     results = []
+    method = commission.method
     for k, (parent, recorded) in enumerate(zip(parents, cases, strict=True)):
-        rng = generator(seed, "unlearning", commission.method.info.name, k)
-        results.append(commission.method.unlearn(parent, recorded, rng))
+        results.append(
+            unlearn(workshop, method, parent, recorded, "unlearning", method.info.name, k)
+        )
         progress(1)
     return Subject(
         models=tuple(result.model for result in results),

@@ -53,10 +53,10 @@ def keep(report: str, state: Path, secret: bytes, models: tuple[Path, ...]) -> H
         models: Remembered models that were trained on what was to be forgotten.
     """
     path = state.resolve() / SECRETS / f"{report}.key"
-    _write(path, secret)
+    write_private(path, secret)
     found = Holdings(report=report, secret=path, models=tuple(m.resolve() for m in models))
     document = {"secret": str(path), "models": [str(model) for model in found.models]}
-    _write(_register(report), json.dumps(document, indent=2).encode() + b"\n")
+    write_private(_register(report), json.dumps(document, indent=2).encode() + b"\n")
     return found
 
 
@@ -92,13 +92,15 @@ def forget(report: str) -> None:
     _register(report).unlink(missing_ok=True)
 
 
-def _register(report: str) -> Path:
-    return home() / "runs" / f"{report}.json"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read."""
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    part = path.with_name(f"{path.name}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+    part.replace(path)
+
+
+def _register(report: str) -> Path:
+    return home() / "runs" / f"{report}.json"

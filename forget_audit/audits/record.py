@@ -18,6 +18,7 @@ import forget_audit
 from forget_audit import registry
 from forget_audit.audits import declarations
 from forget_audit.audits.commission import About, Commission, Subject
+from forget_audit.audits.unfinished import Identity
 from forget_audit.digests import (
     canonical_json,
     case_digest,
@@ -72,17 +73,17 @@ def compile_evidence(
     attacks: Sequence[AttackResult],
     *,
     scores: bytes,
-    secret: bytes,
+    identity: Identity,
     timings: Mapping[str, float],
 ) -> Json:
     """Return the evidence of a finished audit as plain JSON."""
-    case, about = commission.case, commission.about
+    case, about, secret = commission.case, commission.about, identity.secret
     plan = declarations.published_plan(commission)
     issued = datetime.now(UTC)
     mark = sha256(secret + scores)[:6].upper()
     evidence = {
         "schema": SCHEMA,
-        "report": declarations.report_block(about, f"FA-{issued:%Y%m%d}-{mark}", issued),
+        "report": declarations.report_block(about, f"FA-{identity.day:%Y%m%d}-{mark}", issued),
         "tool": {
             "name": "forget-audit",
             "version": forget_audit.__version__,
@@ -119,7 +120,7 @@ def compile_evidence(
             "plan": sha256(canonical_json(plan)),
             "case": case_digest(case),
         },
-        "environment": _environment(),
+        "environment": _environment(commission.device),
         "timings": dict(timings),
         "duration_s": timings["total"],
         "retention": declarations.retention(commission),
@@ -211,7 +212,7 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
 
 def _training(trainer: Trainer | None) -> dict[str, Any]:
     if isinstance(trainer, RecipeTrainer):
-        return dataclasses.asdict(trainer.recipe)
+        return {**dataclasses.asdict(trainer.recipe), "precision": trainer.precision}
     called = trainer.function if isinstance(trainer, CallTrainer) else trainer
     kind = called if inspect.isroutine(called) else type(called)
     settings = getattr(trainer, "__dataclass_fields__", ())
@@ -276,11 +277,11 @@ def _attack(result: AttackResult) -> dict[str, Any]:
     return {**card, **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)}}
 
 
-def _environment() -> dict[str, Any]:
+def _environment(device: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": "cpu",
+        "device": device,
         "threads": torch.get_num_threads(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }

@@ -13,8 +13,10 @@ from pathlib import Path
 from forget_audit.audits import attempts, commission, holdings, predicted
 from forget_audit.audits.audit import Audit, carry_out
 from forget_audit.audits.commission import Commission, make_subject
+from forget_audit.audits.machines import chosen_device, chosen_engine
+from forget_audit.audits.unfinished import Unfinished
 from forget_audit.digests import canonical_json, case_digest, plain, sha256
-from forget_audit.errors import ModelError, PlanError, Problem
+from forget_audit.errors import ModelError
 from forget_audit.keys.sources import find_key
 from forget_audit.ledger.ledger import Ledger
 from forget_audit.model_files import safetensors_bytes
@@ -56,35 +58,31 @@ def commissioned(
     plan: Plan, *, device: str = "auto", fresh: bool = False, workers: int = 1
 ) -> Commission:
     """Return the commission of a plan, with trained models remembered beside the plan."""
-    check_device(device)
+    place = chosen_device(device)
     cache = plan.folder / STATE / "models"
     if plan.predictions is not None:
         return predicted.from_plan(plan, cache=cache)
-    return commission.from_plan(plan, cache=cache, fresh=fresh, workers=workers)
+    ordered = commission.from_plan(plan, cache=cache, fresh=fresh, workers=workers)
+    return ordered.on(place)
 
 
-def _numbered(plan: Plan, ordered: Commission) -> Commission:
-    """Return the commission with the level that this attempt at the request may spend."""
+def _numbered(plan: Plan, ordered: Commission) -> tuple[Commission, str]:
+    """Return the commission with the level that this attempt may spend, and the run's digest.
+
+    Attacks take no part in the verdict, so asking for others is no further attempt.
+    """
     source, ids = plan.data.source, ordered.case.forget.ids.tolist()
     if plan.predictions is not None:  # whoever writes the file names file and rows
         source, ids = "predictions", []
     request = attempts.request_key(plan.request.reference, source, ids)
-    asked = {name: table for name, table in plan.as_json().items() if name != "report"}
-    asked |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
+    whole = plan.as_json()
+    whole |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
+    battery = {k: v for k, v in whole["battery"].items() if k not in ("attacks", "experiments")}
+    asked = {**{k: v for k, v in whole.items() if k != "report"}, "battery": battery}
     attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(plain(asked))))
     profile = PROFILES[plan.battery.profile].at_attempt(attempt)
-    return dataclasses.replace(ordered, attempt=attempt, profile=profile)
-
-
-def check_device(device: str) -> None:
-    """Refuse devices that this version does not train on.
-
-    Raises:
-        PlanError: For anything but `auto` and `cpu`.
-    """
-    if device not in ("auto", "cpu"):
-        message = f"this version trains on the cpu; expected auto or cpu, found {device!r}"
-        raise PlanError([Problem("--device", message)])
+    numbered = dataclasses.replace(ordered, attempt=attempt, profile=profile)
+    return numbered, sha256(canonical_json(plain(whole)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,6 +165,7 @@ def certify(
     device: str = "auto",
     fresh: bool = False,
     workers: int = 1,
+    engine: str = "local",
     issue: Issue | None = None,
 ) -> Done:
     """Carry out the audit of a plan and release its report in `folder`.
@@ -175,18 +174,24 @@ def certify(
         plan: The plan.
         folder: Created if needed; an earlier release in it is replaced.
         progress: Shows how far it is.
-        device: `auto` or `cpu`.
-        fresh: Whether to train again what is remembered.
+        device: Where models are trained: `auto`, `cpu`, `cuda` and so on.
+        fresh: Whether to ignore what is remembered.
         workers: Processes for training functions of the user's own.
+        engine: Where trainings and attacks run: `local`, or `ray` for a cluster.
         issue: Key, ledger, and whether it is a draft only.
     """
     issue = issue or Issue()
     refuse_foreign(folder)
     key = None if issue.draft else find_key(issue.key, issue.ask)
     ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
-    ordered = _numbered(plan, ordered)
-    audit = carry_out(ordered, progress)
-    state, identifier = plan.folder / STATE, audit.evidence["report"]["id"]
+    ordered, digest = _numbered(plan, ordered)
+    state = plan.folder / STATE
+    run = Unfinished.begin(state, digest, fresh=fresh)
+    with chosen_engine(
+        engine, device=ordered.device, workers=workers, folder=plan.folder
+    ) as joined:
+        audit = carry_out(dataclasses.replace(ordered, engine=joined), progress, run.identity)
+    identifier = audit.evidence["report"]["id"]
     holdings.keep(identifier, state, audit.secret, audit.held)
     with progress.stage("report", 1):
         start = time.perf_counter()
@@ -200,7 +205,9 @@ def certify(
                 ledger=Ledger.open(issue.ledger),
                 private=_private(plan, folder),
                 timestamp=plan.report.timestamp,
+                run=run,
             )
+        run.end()
         seconds = time.perf_counter() - start
     return Done(audit=audit, released=released, folder=folder, report_s=seconds)
 

@@ -1,6 +1,6 @@
 """One attack on all models of an audit: in one go where the attack can, else one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -31,11 +31,12 @@ def score_groups(attack: Attack, audited: Target, pool: Pool, case: Case, seed: 
         return [of_people(one, case) for one in found]
 
     def alone() -> list[Scores]:
+        fits: Iterable[Fitted]
         if isinstance(attack, FitsEach):
             fits = attack.fit_each(pool, case, lambda: fresh("fit"))
         else:
             every = range(len(pool.retrained))
-            fits = [attack.fit(pool.without(i), case, fresh("fit")) for i in every]
+            fits = (attack.fit(pool.without(i), case, fresh("fit")) for i in every)
         pairs = zip(fits, pool.retrained, strict=True)
         return [scores(fit, [target])[0] for fit, target in pairs]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from forget_audit.console import Bars, complain, end_with, say, say_json
 from forget_audit.errors import UnknownName
-from forget_audit.types import Json
+
+if TYPE_CHECKING:
+    from forget_audit.types import Json
 
 Chosen = Literal["class", "instance", "subclass", "attribute", "all"]
 

@@ -8,9 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from forget_audit import registry
 from forget_audit.console import complain, say, say_json
-from forget_audit.digests import plain
 
 Kind = Literal["methods", "attacks", "datasets", "models", "presets"]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -40,11 +38,15 @@ def show(
 
     Example: forget-audit show scrub
     """
+    from forget_audit import registry
+
     kinds: tuple[Kind, ...] = ("methods", "attacks", "datasets", "models", "presets")
-    found = {kind: catalogue(kind)[name] for kind in kinds if name in catalogue(kind)}
+    items = {kind: catalogue(kind) for kind in kinds}
+    found = {kind: cards[name] for kind, cards in items.items() if name in cards}
     if not found:
-        everything = [item for kind in kinds for item in catalogue(kind)]
-        complain(registry.unknown("item", name, everything))
+        complain(
+            registry.unknown("item", name, [item for cards in items.values() for item in cards])
+        )
         raise typer.Exit(2)
     for kind, card in found.items():
         if as_json:
@@ -64,6 +66,9 @@ def show(
 def catalogue(kind: Kind) -> dict[str, dict[str, Any]]:
     """Return the cards of a kind by name, read from the items themselves."""
     if kind in ("methods", "attacks"):
+        from forget_audit import registry
+        from forget_audit.digests import plain
+
         classes: dict[str, Any] = dict(
             registry.methods()
             if kind == "methods"
@@ -104,6 +109,7 @@ def doctor(as_json: AsJson = False) -> None:
     Example: forget-audit doctor
     """
     from forget_audit.diagnosis import diagnose
+    from forget_audit.digests import plain
 
     findings = diagnose()
     if as_json:

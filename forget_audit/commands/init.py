@@ -6,20 +6,23 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forget_audit.console import complain, say
 from forget_audit.errors import PlanError
-from forget_audit.starter.dialogue import Dialogue
-from forget_audit.starter.writing import KINDS, PLAN, WRITER, Written, example, refuse, write
+
+if TYPE_CHECKING:
+    from forget_audit.starter.writing import Written
+
+KINDS = "torch, function, xgboost, sklearn, huggingface, predictions, preset"
 
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
     kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help=f"What there is: {', '.join(KINDS)}.")
+        str | None, typer.Option(metavar="KIND", help=f"What there is: {KINDS}.")
     ] = None,
     data: Annotated[
         str | None,
@@ -77,7 +80,9 @@ def init(
 
     Example: forget-audit init my-audit --kind function --data csv:rows.csv --random 100
     """
+    from forget_audit.starter.dialogue import Dialogue
     from forget_audit.starter.interview import Flags, interview
+    from forget_audit.starter.writing import PLAN, WRITER, example, refuse, write
 
     named = {"forget": forget, "random": random, "classes": classes, "attribute": attribute}
     said = {name: value for name, value in named.items() if value is not None}

@@ -6,20 +6,17 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forget_audit import trust as trust_files
 from forget_audit.commands.trust import trusted as trusted
 from forget_audit.console import PASSPHRASE, ask_passphrase, complain, say, say_json
 from forget_audit.errors import KeyFileError
-from forget_audit.keys import keyring, tokens
-from forget_audit.keys.certificates import issue
-from forget_audit.keys.folders import refuse_short
-from forget_audit.keys.signing import SigningKey, default_folder
-from forget_audit.keys.sources import Ask, asker, find_key, public_half
-from forget_audit.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from forget_audit.keys.signing import SigningKey
+    from forget_audit.keys.sources import Ask
 
 keys = typer.Typer(help="Make, show and hand out the signing key.", no_args_is_help=True)
 Variable = Annotated[
@@ -57,6 +54,13 @@ def new(
 
     Example: forget-audit keys new --name "Privacy Office"
     """
+    from forget_audit.keys import keyring, tokens
+    from forget_audit.keys.certificates import issue
+    from forget_audit.keys.folders import refuse_short
+    from forget_audit.keys.signing import SigningKey, default_folder
+    from forget_audit.keys.sources import asker, public_half
+    from forget_audit.ledger.ledger import Ledger
+
     if unattended and (token or passphrase_env or passphrase_fd is not None):
         raise KeyFileError("--unattended means without passphrase and without token: give one")
     if token is not None:
@@ -94,6 +98,8 @@ def list_keys(as_json: AsJson = False) -> None:
 
     Example: forget-audit keys list
     """
+    from forget_audit.keys import keyring
+
     found = [{**_facts(item.public), "in_use": item.in_use} for item in keyring.own_keys()]
     if as_json:
         say_json(found)
@@ -119,6 +125,8 @@ def show_key(
 
     Example: forget-audit keys show
     """
+    from forget_audit.keys.sources import asker, find_key
+
     ask = asker(passphrase_env, passphrase_fd, ask_passphrase)
     found = _public(key, ask)
     if unlock:
@@ -138,6 +146,10 @@ def export(
 
     Example: forget-audit keys export --out for-the-regulator
     """
+    from forget_audit import trust as trust_files
+    from forget_audit.keys import keyring
+    from forget_audit.keys.sources import asker
+
     found = _public(key, asker(passphrase_env, passphrase_fd, ask_passphrase))
     book = trust_files.Trust().add_key(found)
     files = {"public.pem": found.public_pem, "certificates.pem": found.certificates_pem}
@@ -157,6 +169,9 @@ def export(
 
 def _public(spec: str | None, ask: Ask) -> SigningKey:
     """Return the public half of a key, asking for a passphrase only where there is no other way."""
+    from forget_audit.keys.signing import default_folder
+    from forget_audit.keys.sources import find_key, public_half
+
     if spec is None:
         return public_half(default_folder())
     if Path(spec).is_dir():
@@ -165,6 +180,8 @@ def _public(spec: str | None, ask: Ask) -> SigningKey:
 
 
 def _warn_of_git(folder: Path) -> None:
+    from forget_audit.keys import keyring
+
     if keyring.open_to_git(folder):
         complain(
             f"careful: {folder} lies in a git work tree that does not ignore it; add a rule to "

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forget_audit import trust as trust_files
 from forget_audit.console import complain, say, say_json
-from forget_audit.digests import file_digest
 from forget_audit.errors import ForgetAuditError
-from forget_audit.keys.signing import home
-from forget_audit.ledger import witnesses
-from forget_audit.ledger.check import verify_ledger
-from forget_audit.ledger.entries import Entry
-from forget_audit.ledger.ledger import FILE, Ledger
-from forget_audit.ledger.proofs import check_proof
-from forget_audit.ledger.witnesses import Witness
+
+if TYPE_CHECKING:
+    from forget_audit.ledger.entries import Entry
+    from forget_audit.ledger.ledger import Ledger
+    from forget_audit.ledger.witnesses import Witness
 
 ledger = typer.Typer(help="Show and check the record of all reports.", no_args_is_help=True)
 LedgerFile = Annotated[
@@ -74,6 +70,11 @@ def verify(
 
     Example: forget-audit ledger verify --against old-report/release.dsse.json
     """
+    from forget_audit import trust as trust_files
+    from forget_audit.keys.signing import home
+    from forget_audit.ledger.check import verify_ledger
+    from forget_audit.ledger.ledger import FILE
+
     held = [item for path in against or () for item in _held(path)]
     found = verify_ledger(file or home() / FILE, trust_files.load(trust), witnesses=held)
     if as_json:
@@ -136,6 +137,9 @@ def check(
 
     Example: forget-audit ledger check-proof proof.json --against old-report
     """
+    from forget_audit import trust as trust_files
+    from forget_audit.ledger.proofs import check_proof
+
     kept = _held(against)[0] if against is not None else None
     known = trust_files.load(trust)
     try:
@@ -172,11 +176,15 @@ def export(out: OutFile = None, file: LedgerFile = None) -> None:
 
 
 def _opened(file: Path | None) -> Ledger:
+    from forget_audit.ledger.ledger import Ledger
+
     return Ledger.open(file, create=False)
 
 
 def _held(path: Path) -> tuple[Witness, ...]:
     """Return the checkpoints in a file of the caller; a file without any is a wrong call."""
+    from forget_audit.ledger import witnesses
+
     try:
         return witnesses.read(path)
     except ForgetAuditError as error:
@@ -203,6 +211,8 @@ def _write(data: bytes, out: Path | None) -> None:
 
 def _without_files(entries: list[Entry], folder: Path) -> set[int]:
     """Return the entries whose evidence lies nowhere in a folder: issuing was cut short."""
+    from forget_audit.digests import file_digest
+
     present = {file_digest(path) for path in folder.rglob(EVIDENCE) if path.is_file()}
     return {item.index for item in entries if item.kind in FILES and _evidence(item) not in present}
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from forget_audit.console import Bars, say, say_json
-from forget_audit.digests import plain
 from forget_audit.errors import PlanError, Problem
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
@@ -94,6 +93,7 @@ def tune(
     Example: forget-audit tune plan.toml --trials 30 --over lr,epochs
     """
     from forget_audit.audits import runs, tuning
+    from forget_audit.digests import plain
 
     checked = runs.read(plan)
     ordered = runs.commissioned(checked)

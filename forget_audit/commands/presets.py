@@ -10,11 +10,11 @@ import typer
 
 from forget_audit.console import Bars, complain, end_with, say, say_json
 from forget_audit.errors import PlanError, Problem, UnknownName
-from forget_audit.types import Json
 
 if TYPE_CHECKING:
     from forget_audit.plans.plan import Plan
     from forget_audit.presets.catalogue import Preset
+    from forget_audit.types import Json
 
 SEEDS = 3
 STATE = ".forget-audit"

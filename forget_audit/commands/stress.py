@@ -9,12 +9,12 @@ import typer
 
 from forget_audit.console import Bars, end_with, say, say_json
 from forget_audit.errors import PlanError, Problem, UnknownName
-from forget_audit.types import SMALL_REQUEST
 
 if TYPE_CHECKING:
     from forget_audit.stress.ground import Extent
     from forget_audit.stress.running import Order
 
+SMALLEST = 10  # records; `types.SMALL_REQUEST`, without the arrays that come with that module
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 
 
@@ -31,9 +31,7 @@ def stress(
             "memorised, influence, near_duplicates, mislabelled, canary, worst_case, easiest."
         ),
     ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=SMALL_REQUEST, help="Rows or people in a set.")
-    ] = None,
+    size: Annotated[int | None, typer.Option(min=SMALLEST, help="Rows or people in a set.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Times that all is done anew.")] = 5,
     references: Annotated[int, typer.Option(min=3, help="Retrained models of each set.")] = 12,
     parts: Annotated[

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forget_audit import handed
-from forget_audit import trust as trust_files
 from forget_audit.console import ask_passphrase, complain, say, say_json
 from forget_audit.errors import KeyFileError
-from forget_audit.keys.keyring import own_keys
-from forget_audit.keys.signing import grouped, home
-from forget_audit.keys.sources import find_key
-from forget_audit.keys.trusted import ROLES, TrustedKey
-from forget_audit.ledger.ledger import Ledger
-from forget_audit.trust import Trust
+
+if TYPE_CHECKING:
+    from forget_audit.keys.trusted import TrustedKey
+    from forget_audit.trust import Trust
 
 trusted = typer.Typer(help="Say whose reports are believed.", no_args_is_help=True)
 TrustFile = Annotated[Path | None, typer.Option("--trust", help="Trust file; yours if left out.")]
 SHORTEST_START = 8
+ROLES = "tool, reviewer, timestamp"
 
 
 @trusted.command("add")
@@ -31,7 +28,7 @@ def add(
     ],
     role: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(ROLES)}; may be repeated. Only what you say here is given."),
+        typer.Option(help=f"{ROLES}; may be repeated. Only what you say here is given."),
     ] = None,
     trust: TrustFile = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -40,8 +37,11 @@ def add(
 
     Example: forget-audit trust add for-the-regulator/trust.json --role tool
     """
+    from forget_audit import handed
+    from forget_audit import trust as trust_files
+
     roles = tuple(dict.fromkeys(role or ("tool",)))
-    known = trust_files.load(trust) if trust is None or trust.exists() else Trust()
+    known = trust_files.load(trust) if trust is None or trust.exists() else trust_files.Trust()
     declined = False
     for key in handed.keys_of(file, roles):
         _show(key, roles, known.find(key.keyid))
@@ -62,6 +62,8 @@ def list_trusted(
 
     Example: forget-audit trust list
     """
+    from forget_audit import trust as trust_files
+
     known = trust_files.load(trust)
     if as_json:
         say_json([_facts(known, key) for key in known.keys])
@@ -91,6 +93,8 @@ def revoke(
 
     Example: forget-audit trust revoke KEYID --since 2026-11-01 --reason "key lost"
     """
+    from forget_audit import trust as trust_files
+
     day = (since or datetime.now(UTC)).date()
     known = trust_files.load(trust)
     whole = _whole(known, keyid)
@@ -103,6 +107,10 @@ def revoke(
 
 def _own(keyid: str) -> None:
     """Put the revocation of a key of one's own on record, and say what else is to do."""
+    from forget_audit.keys.keyring import own_keys
+    from forget_audit.keys.sources import find_key
+    from forget_audit.ledger.ledger import Ledger
+
     mine = next((item for item in own_keys() if item.public.keyid == keyid), None)
     if mine is None:
         return
@@ -125,6 +133,9 @@ def _whole(known: Trust, start: str) -> str:
 
 
 def _show(key: TrustedKey, roles: tuple[str, ...], known: TrustedKey | None) -> None:
+    from forget_audit import handed
+    from forget_audit.keys.signing import grouped
+
     leaf = key.chain[0]
     say(f"owner        {key.name}")
     say(f"key          {grouped(key.keyid)}")
@@ -166,4 +177,6 @@ def _facts(known: Trust, key: TrustedKey) -> dict[str, object]:
 
 
 def _file(trust: Path | None) -> Path:
+    from forget_audit.keys.signing import home
+
     return trust or home() / "trust.json"

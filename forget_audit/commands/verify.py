@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forget_audit.console import complain, say, say_json
 from forget_audit.errors import ForgetAuditError
-from forget_audit.types import Json
+
+if TYPE_CHECKING:
+    from forget_audit.types import Json
 
 SUMMARIES = {
     0: "valid and signed by a trusted key",

@@ -31,6 +31,7 @@ from forget_audit.conformance.scores import (
     served,
     trouble_of,
 )
+from forget_audit.conformance.shortcuts import SHORTCUT_CHECKS
 from forget_audit.contracts import Attack, Scores
 from forget_audit.errors import AccessError
 from forget_audit.seeds import generator
@@ -258,6 +259,7 @@ CHECKS: tuple[Check, ...] = (
         )
     ],
     *EDGE_CHECKS,
+    *SHORTCUT_CHECKS,
     named(intervals_cover_chance_where_nothing_was_learnt, slow=True),
 )  # fmt: skip
 

@@ -144,7 +144,9 @@ class Plan:
             return SelfTrainer(architecture=architecture)
         names = {field.name for field in fields(Recipe)}
         recipe = Recipe(**self.training.model_dump(include=names))
-        return RecipeTrainer(architecture=architecture, recipe=recipe)
+        return RecipeTrainer(
+            architecture=architecture, recipe=recipe, precision=self.training.precision
+        )
 
     def architecture(self, dataset: Dataset) -> Architecture:
         """Return what is built for the rows of `dataset`."""

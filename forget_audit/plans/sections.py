@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from forget_audit.errors import Problem
-from forget_audit.training.loop import Recipe
+from forget_audit.training.loop import Precision, Recipe
 from forget_audit.types import PERSONAL, Access, Scope
 
 REPORT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -112,6 +112,7 @@ class TrainingSection(Section):
     lr: Annotated[float, Field(gt=0)] = Recipe.lr
     momentum: Annotated[float, Field(ge=0, lt=1)] = Recipe.momentum
     weight_decay: Annotated[float, Field(ge=0)] = Recipe.weight_decay
+    precision: Precision = "fp32"
     function: str | None = None
 
 

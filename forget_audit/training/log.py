@@ -159,7 +159,8 @@ def record(
             old.copy_(state[name])
         taken += 1
 
-    fit(model, rows.x, rows.y, trainer.recipe, generator(seed, "order"), watch, dealer)
+    order, precision = generator(seed, "order"), trainer.precision
+    fit(model, rows.x, rows.y, trainer.recipe, order, watch, dealer, precision=precision)
     log = TrainingLog(
         initial=initial, steps=tuple(steps), taken=taken, watched=wanted, storage=keep
     )

@@ -6,9 +6,9 @@ and without the forget rows take the same number of steps and no batch is odd.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from forget_audit.targets import device_of
 from forget_audit.types import Features, Labels, Rows
 
 Index = npt.NDArray[np.int64]
+Batch = TypeVar("Batch")
+Precision = Literal["fp32", "bf16"]
 Dealer = Callable[[int, int, np.random.Generator], Iterable[Index]]
 SMALL_MODEL = 1_000_000
 
@@ -50,10 +52,22 @@ class Recipe:
         """Return the optimiser of the recipe over `parameters`."""
         if self.optimizer == "sgd":
             return torch.optim.SGD(
-                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+                parameters,
+                lr=self.lr,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                fused=True,
             )
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+
+class Loss(Protocol):
+    """What a step goes down: a scalar tensor, or anything else that can fill in gradients."""
+
+    def backward(self) -> object:
+        """Put the gradients on the parameters."""
+        ...
 
 
 def fit(
@@ -64,8 +78,11 @@ def fit(
     rng: np.random.Generator,
     watch: Callable[[Index], None] | None = None,
     dealer: Dealer | None = None,
+    *,
+    precision: Precision = "fp32",
+    seeded: bool = True,
 ) -> None:
-    """Train `model` in place by the recipe with `label_loss`, in training mode.
+    """Train `model` in place, where it is, by the recipe with `label_loss`, in training mode.
 
     Args:
         model: Freshly initialised.
@@ -75,6 +92,9 @@ def fit(
         rng: Seeds dropout by its first draw, then deals the rows.
         watch: Called after each step with the positions of its rows.
         dealer: Composes the batches of a pass; `deal` if left out.
+        precision: `bf16` computes products in bfloat16, and keeps weights and loss in float32.
+        seeded: Whether torch's generator is seeded, for dropout. Threads share it: models that
+            train side by side in threads must draw nothing from it.
     """
     device, stream = device_of(model), as_stream(x)
     inputs, labels = tensors(x if stream is None else x[:0], y, device)
@@ -84,9 +104,12 @@ def fit(
     def loss(index: Index) -> torch.Tensor:
         batch = torch.from_numpy(index).to(device)
         rows = inputs[batch] if stream is None else torch.tensor(stream[index], device=device)
-        return label_loss(model(rows), labels[batch])
+        with narrowed(device, precision):
+            logits = model(rows)
+        return label_loss(logits.float() if precision == "bf16" else logits, labels[batch])
 
-    with seeded_torch(derive(int(rng.bit_generator.random_raw()), "dropout")):
+    drawn = derive(int(rng.bit_generator.random_raw()), "dropout")
+    with seeded_torch(drawn) if seeded else nullcontext():
         for _ in range(recipe.epochs):
             batches = (dealer or deal)(len(x), recipe.steps_per_epoch, rng)
             descend(loss, batches, optimizer, after=watch)
@@ -94,12 +117,12 @@ def fit(
 
 
 def descend(
-    loss: Callable[[Index], torch.Tensor],
-    batches: Iterable[Index],
+    loss: Callable[[Batch], Loss],
+    batches: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
     *,
     clip_norm: float | None = None,
-    after: Callable[[Index], None] | None = None,
+    after: Callable[[Batch], None] | None = None,
 ) -> int:
     """Take one optimiser step a batch and return the number of steps.
 
@@ -113,7 +136,7 @@ def descend(
     steps = 0
     for batch in batches:
         optimizer.zero_grad(set_to_none=True)
-        loss(batch).backward()  # type: ignore[no-untyped-call]
+        loss(batch).backward()
         if clip_norm is not None:
             owned = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(owned, clip_norm)
@@ -133,15 +156,38 @@ def deal(n: int, steps: int, rng: np.random.Generator) -> Iterator[Index]:
 
 
 @contextmanager
-def fitting_threads(model: nn.Module) -> Iterator[None]:
-    """Run the body on one thread if `model` is small: waiting for others would cost more."""
+def torch_threads(count: int) -> Iterator[None]:
+    """Run the body with torch on `count` threads.
+
+    Part of the setting belongs to the thread and part to the process. So threads that train side
+    by side only ever set it, and the one that started them puts it back, by this.
+    """
     before = torch.get_num_threads()
-    if sum(p.numel() for p in model.parameters()) < SMALL_MODEL:
-        torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def fitting_threads(model: nn.Module) -> Iterator[None]:
+    """Run the body on one thread if `model` is small: waiting for others would cost more."""
+    with torch_threads(1 if is_small(model) else torch.get_num_threads()):
+        yield
+
+
+def is_small(model: nn.Module) -> bool:
+    """Say whether one thread trains `model` about as fast as many."""
+    return sum(p.numel() for p in model.parameters()) < SMALL_MODEL
+
+
+def narrowed(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """Return a context in which products are computed in the given precision."""
+    narrow: AbstractContextManager[None] = torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
+    )
+    return narrow
 
 
 def tensors(x: Features, y: Labels, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from forget_audit.seeds import generator
 from forget_audit.targets import Target
 from forget_audit.training.loop import Index
 from forget_audit.training.references import Workshop
+from forget_audit.training.unlearning import unlearn_each
 from forget_audit.types import Case, Rows
 
 Mask = npt.NDArray[np.bool_]
@@ -33,7 +36,7 @@ def practise(pool: Pool, workshop: Workshop, method: Method | None, candidates: 
     case, seed = workshop.case, workshop.seed
     if method is None or case.scope != "instance":
         return pool
-    shadows = tuple(_after(shadow, method, case, seed, k) for k, shadow in enumerate(pool.shadows))
+    shadows = _shadows(pool.shadows, workshop, method)
     if not candidates:
         return dataclasses.replace(pool, shadows=shadows)
     rows = choose_candidates(case, seed)
@@ -83,54 +86,70 @@ def trained_rows(
     ]
 
 
-def _after(shadow: Shadow, method: Method, case: Case, seed: int, k: int) -> Shadow:
-    """Make a shadow forget as large a share of its members as the request is of the rows."""
-    auxiliary = case.auxiliary
-    _, unit = auxiliary.numbered()
-    members = np.unique(unit[shadow.members])
+def _shadows(shadows: Sequence[Shadow], workshop: Workshop, method: Method) -> tuple[Shadow, ...]:
+    """Make shadows forget as large a share of their members as the request is of the rows."""
+    case = workshop.case
+    _, unit = case.auxiliary.numbered()
     share = len(case.forget) / len(case.training)
-    size = min(max(round(share * len(members)), 1), len(members) - 1)
-    rng = generator(seed, "shadow forgets", k)
-    chosen = np.isin(unit, rng.permutation(members)[:size])
-    smaller = case.replace(
-        retain=auxiliary.take(shadow.members & ~chosen),
-        forget=auxiliary.take(chosen),
-        auxiliary=auxiliary.take(np.zeros(0, dtype=np.int64)),
+    members = [np.unique(unit[shadow.members]) for shadow in shadows]
+    rng_of = partial(_shadow_rng, workshop.seed, members)
+    chosen = []
+    for k, people in enumerate(members):
+        size = min(max(round(share * len(people)), 1), len(people) - 1)
+        chosen.append(np.isin(unit, _order(workshop.seed, people, k)[1][:size]))
+    case_of = partial(_shadow_case, case, [shadow.members for shadow in shadows], chosen)
+    models = [shadow.target.own_copy() for shadow in shadows]
+    made = unlearn_each(workshop, method, models, case_of, rng_of, "shadow forgets")
+    return tuple(
+        dataclasses.replace(shadow, after=Target(one.model), forgotten=forgotten)
+        for shadow, one, forgotten in zip(shadows, made, chosen, strict=True)
     )
-    return dataclasses.replace(
-        shadow, after=_forget(method, shadow.target, smaller, rng), forgotten=chosen
+
+
+def _order(seed: int, people: Index, k: int) -> tuple[np.random.Generator, Index]:
+    """Return the generator of shadow `k`, and the order in which it drew its people."""
+    rng = generator(seed, "shadow forgets", k)
+    return rng, rng.permutation(people)
+
+
+def _shadow_rng(seed: int, members: list[Index], k: int) -> np.random.Generator:
+    """Return the generator of the method on shadow `k`: the people were its first draw."""
+    return _order(seed, members[k], k)[0]
+
+
+def _shadow_case(case: Case, members: list[Mask], chosen: list[Mask], k: int) -> Case:
+    """Return the request that a shadow gets: some of its members, of the auxiliary rows."""
+    auxiliary = case.auxiliary
+    return case.replace(
+        retain=auxiliary.take(members[k] & ~chosen[k]),
+        forget=auxiliary.take(chosen[k]),
+        auxiliary=auxiliary.take(np.zeros(0, dtype=np.int64)),
     )
 
 
 def _candidate_shadows(
     workshop: Workshop, method: Method, rows: Rows, kept: list[Mask], forgotten: list[Mask]
 ) -> tuple[CandidateShadow, ...]:
-    case, seed = workshop.case, workshop.seed
-    models = workshop.train(GROUP, *trained_rows(case, rows, kept, forgotten))
+    case = workshop.case
+    before = [Target(m) for m in workshop.train(GROUP, *trained_rows(case, rows, kept, forgotten))]
+    case_of = partial(_candidate_case, case, rows, kept, forgotten)
+    models = [target.own_copy() for target in before]
+    rng_of = partial(generator, workshop.seed, "candidate shadow forgets")
+    made = unlearn_each(workshop, method, models, case_of, rng_of, "candidate shadow forgets")
     return tuple(
         CandidateShadow(
-            before=Target(model),
-            after=_forget(
-                method,
-                Target(model),
-                _case_of(case, rows, kept[k], forgotten[k]),
-                generator(seed, "candidate shadow forgets", k),
-            ),
-            kept=kept[k],
-            forgotten=forgotten[k],
+            before=target, after=Target(one.model), kept=kept[k], forgotten=forgotten[k]
         )
-        for k, model in enumerate(models)
+        for k, (target, one) in enumerate(zip(before, made, strict=True))
     )
 
 
-def _case_of(case: Case, rows: Rows, kept: Mask, forgotten: Mask) -> Case:
-    """Return the request as this shadow's provider would see it."""
+def _candidate_case(
+    case: Case, rows: Rows, kept: list[Mask], forgotten: list[Mask], k: int
+) -> Case:
+    """Return the request as the provider of candidate shadow `k` would see it."""
     return case.replace(
-        retain=Rows.concat(case.retain, rows.take(kept)),
-        forget=rows.take(forgotten),
-        test=rows.take(~kept & ~forgotten),
+        retain=Rows.concat(case.retain, rows.take(kept[k])),
+        forget=rows.take(forgotten[k]),
+        test=rows.take(~kept[k] & ~forgotten[k]),
     )
-
-
-def _forget(method: Method, target: Target, case: Case, rng: np.random.Generator) -> Target:
-    return Target(method.unlearn(target.own_copy(), case, rng).model)

@@ -12,22 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
 from torch import nn
 
-import forget_audit
 from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha256
+from forget_audit.engines.engine import Engine
+from forget_audit.engines.local import Local
 from forget_audit.errors import ModelError
 from forget_audit.model_files import load_weights, safetensors_bytes
-from forget_audit.named_objects import code_digest
+from forget_audit.named_objects import code_digest, own_code
 from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import derive, generator
-from forget_audit.streaming import pick
 from forget_audit.targets import Target
+from forget_audit.training.elsewhere import train_on
 from forget_audit.training.loop import Index
 from forget_audit.training.own_functions import find_function
 from forget_audit.training.trainers import CallTrainer, FunctionTrainer, RecipeTrainer, SelfTrainer
-from forget_audit.types import UNKNOWN, Case, Features, Labels, Progress, Rows, Trainer
+from forget_audit.types import UNKNOWN, Case, Progress, Rows, Trainer
 from forget_audit.zoo.foreign_names import content
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class Workshop:
         cache: Folder of remembered models; nothing is remembered if there is none.
         fresh: Whether to ignore what is remembered.
         workers: Processes for recipes of the user's own; the built-in ones train in batches.
+        engine: Runs trainings elsewhere; the models are the same. In this process, or in
+            `workers` processes, if left out.
         progress: Called with the number of models finished since the last call.
         held: Called with the file of each remembered model that was trained on what is to be
             forgotten, so that it can be destroyed one day.
@@ -95,6 +97,7 @@ class Workshop:
     cache: Path | None = None
     fresh: bool = False
     workers: int = 1
+    engine: Engine | None = None
     progress: Progress = lambda _: None
     held: Callable[[Path], None] = lambda _: None
 
@@ -156,17 +159,16 @@ class Workshop:
         trainer = self.case.trainer
         if trainer is None:
             raise ModelError("the audit needs the training recipe to retrain models, found none")
-        if isinstance(trainer, RecipeTrainer):
-            chosen, drawn = [subsets[k] for k in wanted], [seeds[k] for k in wanted]
-            for place, model in trainer.each(rows.x, rows.y, chosen, drawn):
-                yield wanted[place], model
+        if not wanted:
             return
-        calls = (
-            delayed(_call)(trainer, pick(rows.x, subsets[k]), rows.y[subsets[k]], seeds[k])
-            for k in wanted
-        )
-        finished = Parallel(n_jobs=self.workers, return_as="generator")(calls)
-        yield from zip(wanted, finished, strict=True)
+        chosen, drawn = [subsets[k] for k in wanted], [seeds[k] for k in wanted]
+        if self.engine is None and isinstance(trainer, RecipeTrainer):
+            finished = trainer.each(rows.x, rows.y, chosen, drawn)
+        else:
+            engine = self.engine or Local(workers=self.workers)
+            finished = train_on(engine, trainer, rows, chosen, drawn)
+        for place, model in finished:
+            yield wanted[place], model
 
     def _remembered(self, file: Path) -> nn.Module | None:
         try:
@@ -220,7 +222,7 @@ def fingerprint(trainer: Trainer | None) -> str | None:
     Nothing is returned, and so nothing remembered, for code that stands in no file, and for
     objects, whose settings are not known.
     """
-    version = forget_audit.__version__
+    version = own_code()
     if isinstance(trainer, (RecipeTrainer, SelfTrainer)):
         name = trainer.architecture.name
         depends = content(name, trainer.architecture.folder)
@@ -244,10 +246,6 @@ def fingerprint(trainer: Trainer | None) -> str | None:
     if None in digests:
         return None
     return f"{version}\x1f{function.__qualname__}\x1f{source}\x1f{digests}"
-
-
-def _call(trainer: Trainer, x: Features, y: Labels, seed: int) -> nn.Module:
-    return trainer(x, y, seed).eval()
 
 
 def _saw(rows: Rows, case: Case) -> bool:

@@ -1,12 +1,14 @@
 """A recipe and an architecture as a function that trains one model or many."""
 
 import copy
-import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from joblib import Parallel, cpu_count, delayed
+import numpy as np
+import torch
+from joblib import Parallel, delayed
 from torch import nn
 
 from forget_audit.architectures import Architecture
@@ -14,35 +16,53 @@ from forget_audit.errors import ModelError
 from forget_audit.foreign.answering import SelfTrained
 from forget_audit.seeds import derive, generator, seeded_torch
 from forget_audit.streaming import as_stream, pick
-from forget_audit.training.loop import Index, Recipe, fit, fitting_threads
+from forget_audit.training.loop import (
+    Index,
+    Precision,
+    Recipe,
+    fit,
+    fitting_threads,
+    is_small,
+    tensors,
+    torch_threads,
+)
+from forget_audit.training.memory import fitting_models
 from forget_audit.training.own_functions import Function, call_own, find_function
-from forget_audit.training.together import batchable, fit_together
+from forget_audit.training.places import equal_groups, usable_device, usable_threads
+from forget_audit.training.remembered_ways import way_for
+from forget_audit.training.together import fit_together
+from forget_audit.training.ways import Question, Way
 from forget_audit.types import Features, Labels, Trainer
 
-BATCH_OF_MODELS = 32
+_BUILDING = threading.Lock()  # threads share torch's generator
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeTrainer:
     """A `Trainer` made of an architecture and a recipe.
 
+    Models start on the processor, so that a seed gives the same one everywhere, are trained on
+    the device, and come back: many of them would fill it.
+
     Args:
         architecture: What is built.
         recipe: How it is trained.
+        device: Where, as torch has it: `cpu`, `cuda`, `cuda:1`.
+        precision: `bf16` computes products in bfloat16, and keeps weights and loss in float32.
     """
 
     architecture: Architecture
     recipe: Recipe
+    device: str = "cpu"
+    precision: Precision = "fp32"
 
     def __call__(self, x: Features, y: Labels, seed: int) -> nn.Module:
         """Return a model trained from scratch, in evaluation mode."""
-        model = self.fresh(seed)
-        fit(model, x, y, self.recipe, generator(seed, "order"))
-        return model.eval()
+        return self._alone(x, y, seed)
 
     def fresh(self, seed: int) -> nn.Module:
         """Return the untrained model from which training with `seed` starts."""
-        with seeded_torch(derive(seed, "init")):
+        with _BUILDING, seeded_torch(derive(seed, "init")):
             return self.architecture.build()
 
     def many(
@@ -62,29 +82,131 @@ class RecipeTrainer:
     def each(
         self, x: Features, y: Labels, subsets: Sequence[Index], seeds: Sequence[int]
     ) -> Iterator[tuple[int, nn.Module]]:
-        """Yield the models of `many` with their positions, each as soon as it is trained."""
+        """Yield the models of `many` with their positions, each as soon as it is trained.
+
+        On a processor a model does not depend on those it is trained with, nor on how many there
+        are; networks of more than a million weights do depend on the number of torch's threads.
+        """
         if not seeds:
             return
-        if as_stream(x) is not None or not batchable(self.fresh(seeds[0])):
-            for k, (subset, seed) in enumerate(zip(subsets, seeds, strict=True)):
-                yield k, self(pick(x, subset), y[subset], seed)
-            return
+        lengths = [len(subset) for subset in subsets]
+        way = self.way(lengths, x)
+        chunks = self.chunks(lengths, x, way=way)
+        fit_group = self._group(way, x, y)
+        workers = min(self._side_by_side(way), len(chunks))
+        inner = torch.get_num_threads() if workers == 1 else usable_threads() // workers
+        inner = 1 if is_small(self.fresh(seeds[0])) else inner
 
-        # All are made here, because threads share torch's generator.
-        models = [self.fresh(seed) for seed in seeds]
+        def fit_one(chunk: Sequence[int]) -> list[tuple[int, nn.Module]]:
+            torch.set_num_threads(inner)
+            models = fit_group([subsets[k] for k in chunk], [seeds[k] for k in chunk])
+            return list(zip(chunk, models, strict=True))
 
-        def fit_chunk(chunk: Sequence[int]) -> list[tuple[int, nn.Module]]:
-            group = [models[k] for k in chunk]
-            orders = [generator(seeds[k], "order") for k in chunk]
-            with fitting_threads(group[0]):
-                fit_together(group, x, y, [subsets[k] for k in chunk], self.recipe, orders)
-            return [(k, model.eval()) for k, model in zip(chunk, group, strict=True)]
+        run = Parallel(n_jobs=workers, prefer="threads", return_as="generator_unordered")
+        with torch_threads(torch.get_num_threads()):
+            for finished in run(delayed(fit_one)(chunk) for chunk in chunks):
+                yield from finished
 
-        threads = usable_threads()
-        run = Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
-        chunks = _chunks([len(subset) for subset in subsets], threads)
-        for finished in run(delayed(fit_chunk)(chunk) for chunk in chunks):
-            yield from finished
+    def way(self, lengths: Sequence[int], x: Features) -> Way:
+        """Return how models with `lengths` rows of `x` are trained; measured once for the like."""
+        if as_stream(x) is not None or not len(x) or not lengths:
+            return Way()
+        step = -(-max(lengths) // self.recipe.steps_per_epoch)
+        rounded = 1 << max(1, (step - 1).bit_length())  # so that like groups share a measurement
+        question = Question(
+            build=partial(self.fresh, 0),
+            rows=torch.tensor(np.asarray(x[np.arange(rounded) % len(x)])),
+            recipe=self.recipe,
+            device=usable_device(self.device),
+            precision=self.precision,
+        )
+        return way_for(question)
+
+    def chunks(
+        self,
+        lengths: Sequence[int],
+        x: Features,
+        workers: int | None = None,
+        way: Way | None = None,
+    ) -> list[list[int]]:
+        """Return the positions of the models that are trained at once, for `fit_chunk`.
+
+        Args:
+            lengths: Number of rows of each model.
+            x: Features of all rows.
+            workers: How many chunks are trained side by side; one a usable thread if left out.
+            way: What `way` returned, if it is known.
+        """
+        way = way or self.way(lengths, x)
+        if way.how == "loop" or self._filled_up(way):
+            return list(equal_groups(lengths, way.models))
+        workers = workers or self._side_by_side(way)
+        most = min(way.models, fitting_models(way.bytes_each, usable_device(self.device), workers))
+        return list(equal_groups(lengths, most, workers))
+
+    def fit_chunk(
+        self,
+        x: Features,
+        y: Labels,
+        subsets: Sequence[Index],
+        seeds: Sequence[int],
+        way: Way | None = None,
+    ) -> list[nn.Module]:
+        """Return the models of one of `chunks`, in evaluation mode.
+
+        Not to be called in several threads: they share torch's generator and number of threads.
+
+        Args:
+            x: Features of all rows.
+            y: Labels of all rows.
+            subsets: Positions of the rows of each model, the same number for each.
+            seeds: Seed of each model.
+            way: What `way` returned, if it is known.
+        """
+        fit_group = self._group(way or self.way([len(s) for s in subsets], x), x, y)
+        with fitting_threads(self.fresh(seeds[0])):
+            return fit_group(subsets, seeds)
+
+    def _group(
+        self, way: Way, x: Features, y: Labels
+    ) -> Callable[[Sequence[Index], Sequence[int]], list[nn.Module]]:
+        """Return what trains models of a group; the rows go to the device once."""
+        if way.how == "loop":
+            return lambda subsets, seeds: [
+                self._alone(pick(x, subset), y[subset], seed, seeded=not way.side_by_side)
+                for subset, seed in zip(subsets, seeds, strict=True)
+            ]
+        inputs, labels = tensors(x, y, usable_device(self.device))
+
+        def fit_group(subsets: Sequence[Index], seeds: Sequence[int]) -> list[nn.Module]:
+            copies = way.models - len(seeds) if self._filled_up(way) else 0
+            places = [*range(len(seeds)), *[0] * copies]
+            models = [self.fresh(seeds[k]).to(inputs.device) for k in places]
+            rows = [subsets[k] for k in places]
+            orders = [generator(seeds[k], "order") for k in places]
+            fit_together(models, inputs, labels, rows, self.recipe, orders, self.precision)
+            return [model.cpu().eval() for model in models[: len(seeds)]]
+
+        return fit_group
+
+    def _alone(self, x: Features, y: Labels, seed: int, *, seeded: bool = True) -> nn.Module:
+        model, order = self.fresh(seed).to(usable_device(self.device)), generator(seed, "order")
+        fit(model, x, y, self.recipe, order, precision=self.precision, seeded=seeded)
+        return model.cpu().eval()
+
+    def _filled_up(self, way: Way) -> bool:
+        """Say whether all batches are of one size, so that all models round alike."""
+        return way.how == "torch.func" and usable_device(self.device).type == "cpu"
+
+    def _side_by_side(self, way: Way) -> int:
+        """Return how many chunks this process trains at the same time."""
+        apart = way.how != "loop" or way.side_by_side
+        if usable_device(self.device).type != "cpu" or not apart:
+            return 1
+        at_once = way.models if self._filled_up(way) else 1
+        return min(
+            usable_threads(), fitting_models(way.bytes_each * at_once, usable_device(self.device))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,18 +296,3 @@ class FirstMade:
         if self._model is None:
             self._model = self._train()
         return copy.deepcopy(self._model)
-
-
-def usable_threads() -> int:
-    """Return how many threads may train side by side: `OMP_NUM_THREADS`, or one a core."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else cpu_count()
-
-
-def _chunks(sizes: Sequence[int], threads: int) -> Iterator[list[int]]:
-    """Yield positions of models with equally many rows, so that all threads have some."""
-    for size in sorted(set(sizes)):
-        same = [i for i, n in enumerate(sizes) if n == size]
-        length = min(BATCH_OF_MODELS, -(-len(same) // threads))
-        for start in range(0, len(same), length):
-            yield same[start : start + length]

@@ -84,21 +84,21 @@ def control(models: Models, scope: Scope) -> Control:
     """Measure originals, identity models and the references themselves; never the audited one."""
     derived = models.derived
     retrained, originals = models.positions("retrained"), models.positions("originals")
-    alone = yardstick.leave_one_out(derived, retrained, derived.take(originals), scope)
-    names = family_names(alone[0], scope)
-    positive = [_positive(models, int(k), scope) for k in originals]
-    null = stats.calibrate(derived.p[retrained])
-    trained = derived.p[originals].mean(axis=0)
-    n_eff = float(yardstick.influences(null, trained, trained, derived.n_f).n_eff)
+    trained = derived.take(originals)
+    alone = yardstick.leave_one_out(derived, retrained, trained, scope, primary_only=True)
+    null = yardstick.null_of(derived.take(retrained))
+    positive = [_positive(models, int(k), scope, null) for k in originals]
+    joined = [_joined(models, int(k), scope) for k in (originals[0], *models.positions("identity"))]
+    names = joined[0][1]
     return Control(
         signals={
             name: _signal(name, alone, positive, len(models.audited))
             for name in yardstick.primaries(names)
         },
-        p_value=_joined(models, int(originals[0]), names, scope),
-        n_eff=n_eff,
+        p_value=joined[0][0],
+        n_eff=yardstick.evidence_rows(null, trained),
         n_statistics=len(names),
-        identity=tuple(_joined(models, int(i), names, scope) for i in models.positions("identity")),
+        identity=tuple(p_value for p_value, _ in joined[1:]),
     )
 
 
@@ -134,16 +134,16 @@ def _weights(models: Models, model: int) -> Derived:
     return models.derived.take(others if len(others) else originals)
 
 
-def _positive(models: Models, original: int, scope: Scope) -> dict[str, float]:
+def _positive(models: Models, original: int, scope: Scope, null: stats.Null) -> dict[str, float]:
     """Measure an original, with the row weights from the other originals."""
-    retrained = models.positions("retrained")
-    weights = _weights(models, original)
-    return yardstick.primary_values(models.derived, original, retrained, weights, scope)
+    retrained, weights = models.positions("retrained"), _weights(models, original)
+    return yardstick.primary_values(models.derived, original, retrained, weights, scope, null)
 
 
-def _joined(models: Models, model: int, names: Sequence[str], scope: Scope) -> float:
-    """Exact p-value of one model joined to the retrained ones."""
+def _joined(models: Models, model: int, scope: Scope) -> tuple[float, tuple[str, ...]]:
+    """Return the exact p-value of one model joined to the retrained ones, and the family."""
     pool = np.append(models.positions("retrained"), model)
     weights = _weights(models, model)
     measured = yardstick.leave_one_out(models.derived, pool, weights, scope)
-    return compare(measured, 1, names).p_value
+    names = family_names(measured[0], scope)
+    return compare(measured, 1, names).p_value, names

@@ -1,7 +1,7 @@
 """Exact tests that a model is one more of its references: ranks, max-T, permutations, Holm."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from math import comb
 
 import numpy as np
@@ -67,16 +67,18 @@ def max_t_p_value(reference: Floats, audited: Floats, rng: np.random.Generator) 
     if m == 1:
         t = max_t(pool)
         return float((1 + np.sum(t[:r] >= t[r])) / (r + 1))
-    observed = _group_t(pool, np.arange(r, r + m)[None])[0] - 1e-12
+    observed = group_t(pool, np.arange(r, r + m)[None])[0] - 1e-12
     if comb(r + m, m) <= MOST_PERMUTATIONS:
-        every = np.array(list(combinations(range(r + m), m)))
-        return float(np.mean(_group_t(pool, every) >= observed))
-    drawn = np.stack([rng.permutation(r + m)[:m] for _ in range(DRAWN_PERMUTATIONS)])
-    reached = int(np.sum(_group_t(pool, drawn) >= observed))
+        ways = chain.from_iterable(combinations(range(r + m), m))
+        every = np.fromiter(ways, np.int64).reshape(-1, m)
+        return float(np.mean(group_t(pool, every) >= observed))
+    orders = np.tile(np.arange(r + m), (DRAWN_PERMUTATIONS, 1))
+    drawn = rng.permuted(orders, axis=1)[:, :m]
+    reached = int(np.sum(group_t(pool, drawn) >= observed))
     return (1 + reached) / (DRAWN_PERMUTATIONS + 1)
 
 
-def _group_t(pool: Floats, groups: npt.NDArray[np.int64]) -> Floats:
+def group_t(pool: Floats, groups: npt.NDArray[np.int64]) -> Floats:
     """Return the largest two-sample t over statistics, for each way to call a group audited."""
     n, m = len(pool), groups.shape[1]
     centred = pool - pool.mean(axis=0)

@@ -67,7 +67,7 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
     fidelity = weighing.compare(measured, copies, others)
     margins = profile.margins(scope, copies)
     canary = models.canary is not None
-    level = profile.level(canary=canary)
+    level = profile.difference_level(canary=canary)
     exact = len(models.retrained) >= profile.exact_references(canary=canary)
     attributed = _attributed(privacy, level, exact=exact)
     gates = (*gate_all(models, known, profile, scope), utility_gate(fidelity, profile))
@@ -79,7 +79,7 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
         for name in known.signals
     }
     outcome, reasons = decide(equivalent, attributed, gates, privacy)
-    fidelity_differs = exact and fidelity.p_value <= profile.alpha
+    fidelity_differs = exact and fidelity.p_value <= profile.difference_level(canary=False)
     main = privacy.of("rho_p")
     verdict = Verdict(
         outcome=outcome,
@@ -164,6 +164,8 @@ def failure_codes(
 
 def _attributed(family: Family, level: float, *, exact: bool) -> tuple[str, ...]:
     """Name the statistics in which a difference was found."""
+    if level <= 0:
+        return ()
     by_holm = [c.name for c, p in zip(family.comparisons, family.holm, strict=True) if p <= level]
     if not exact:
         return tuple(by_holm)
@@ -248,7 +250,7 @@ def _scope_sentence(models: Models, known: Control, profile: Profile, scope: Sco
         f"For {what}, the stated training recipe, and access to {looked}: a PASS says "
         f"that the residual influence of the audited model differs from that of {r} retrained "
         f"models by less than {margins['rho_p']:g} of the influence the {kind} have on a model "
-        f"trained with them{inside or ','} with {100 * (1 - profile.alpha):.0f} % confidence. "
+        f"trained with them{inside or ','} with {100 * (1 - profile.error()):.0f} % confidence. "
         f"A model that kept {share} of it, spread over the {kind}, would have been told apart with "
         "probability 80 %. "
         "This does not prove deletion: other attacks, other access, a provider who adapts to the "

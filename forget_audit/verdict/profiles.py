@@ -61,6 +61,14 @@ class Profile:
         """Return the level of the exact test: half of `alpha` if a coin-toss audit shares it."""
         return self.alpha / 2 if canary else self.alpha
 
+    def difference_level(self, *, canary: bool) -> float:
+        """Return the level at which a difference counts; none does at level 0."""
+        return self.level(canary=canary)
+
+    def error(self) -> float:
+        """Return the error of the whole procedure that a PASS may claim."""
+        return self.alpha
+
     def exact_references(self, *, canary: bool) -> int:
         """Return how many retrained models the exact test needs at least."""
         return max(self.references, math.ceil(1 / self.level(canary=canary) - 1e-9) - 1)
@@ -76,6 +84,36 @@ class Profile:
     def digest(self) -> str:
         """Return the SHA-256 of all settings."""
         return sha256(canonical_json(asdict(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookProfile(Profile):
+    """The rule at one of several looks at growing numbers of retrained models.
+
+    `alpha` is then the level of each side of the equivalence intervals, and of a proven loss of
+    accuracy, at this look alone.
+
+    Args:
+        look: Which look, counted from 1.
+        difference: Level of the exact test at this look; 0 if it may find no difference yet.
+        total: What the levels of all looks add up to: the `alpha` of the profile.
+    """
+
+    look: int
+    difference: float
+    total: float
+
+    def level(self, *, canary: bool) -> float:
+        """Return the level of gates and coins, which spend nothing of what the looks share."""
+        return self.total / 2 if canary else self.total
+
+    def difference_level(self, *, canary: bool) -> float:
+        """Return the level of the exact test at this look, whatever shares it with the looks."""
+        return min(self.difference, self.level(canary=canary))
+
+    def error(self) -> float:
+        """Return the error of all looks together."""
+        return self.total
 
 
 PROFILES: Mapping[str, Profile] = {"standard": Profile(name="standard")}

@@ -30,8 +30,7 @@ def outputs_of(arrays: Arrays, letter: str) -> Outputs:
     """
     parts = [part for part in "fto" if f"y_{part}" in arrays]
     accuracy = _rates(arrays, f"racc_{letter}")
-    logits = {part: arrays[f"logit_{letter}_{part}"].astype(np.float64) for part in parts}
-    hits = []
+    logits = {part: arrays[f"logit_{letter}_{part}"] for part in parts}
     for part, values in logits.items():
         labels = arrays[f"y_{part}"]
         if values.ndim != 3 or values.shape[:2] != (len(accuracy), len(labels)):
@@ -39,10 +38,9 @@ def outputs_of(arrays: Arrays, letter: str) -> Outputs:
                 f"logit_{letter}_{part}: expected {len(accuracy)} models and {len(labels)} rows, "
                 f"found shape {values.shape}"
             )
-        if not np.all(np.isfinite(values)) or not _fit(labels, values.shape[2]):
+        finite = values.dtype.kind == "f" and all(np.isfinite(model).all() for model in values)
+        if not finite or not _fit(labels, values.shape[2]):
             raise VerificationError(f"logit_{letter}_{part} or its labels are out of range")
-        if part != "f":
-            hits.append(_hits(values, labels))
     return Outputs(
         logits_f=logits["f"],
         logits_t=logits["t"],
@@ -52,7 +50,7 @@ def outputs_of(arrays: Arrays, letter: str) -> Outputs:
         test_accuracy=(
             _rates(arrays, f"tacc_{letter}")
             if f"tacc_{letter}" in arrays
-            else np.concatenate(hits, axis=1).mean(axis=1)
+            else _accuracies(arrays, {p: v for p, v in logits.items() if p != "f"})
         ),
         traces=_traces(arrays, letter, len(accuracy)),
         units_f=_units(arrays, "f"),
@@ -72,8 +70,15 @@ def _fit(labels: Labels, outputs: int) -> bool:
     return labels.ndim == 1 and bool(labels.min() >= 0 and labels.max() < outputs)
 
 
-def _hits(logits: Floats, labels: Labels) -> Floats:
-    """Return the share of each row that is answered right `(models, n)`."""
+def _accuracies(arrays: Arrays, logits: Mapping[str, Floats]) -> Floats:
+    """Return the accuracy of each model `(models,)` over the rows of all parts."""
+    models = zip(*logits.values(), strict=True)
+    each = [[hits(own, arrays[f"y_{p}"]) for p, own in zip(logits, m, strict=True)] for m in models]
+    return np.array([np.concatenate(parts).mean() for parts in each])
+
+
+def hits(logits: Floats, labels: Labels) -> Floats:
+    """Return the share of each row that one model answers right `(n,)`."""
     if labels.ndim == 1:
         return np.asarray(np.argmax(logits, axis=-1) == labels, dtype=np.float64)
     known = labels != UNKNOWN

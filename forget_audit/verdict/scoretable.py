@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -25,7 +26,8 @@ from forget_audit import stats
 from forget_audit.digests import plain, pseudonyms, sha256
 from forget_audit.errors import VerificationError
 from forget_audit.questions import answers, asked, kept_labels
-from forget_audit.types import Case, Floats, Json
+from forget_audit.types import Case, Floats, Json, Rows
+from forget_audit.verdict.looks import looks_of
 from forget_audit.verdict.policy import Weighed, weigh
 from forget_audit.verdict.profiles import PROFILES
 from forget_audit.verdict.score_outputs import outputs_of
@@ -69,21 +71,28 @@ def collect(
         if case.attribute is not None:
             arrays[f"tacc_{letter}"] = np.array([t.accuracy(held_out) for t in targets])
         for part, rows in roles.items():
-            shape = (0, len(rows), 2 if case.attribute is not None else case.n_classes)
-            found = [answers(target, rows, case) for target in targets]
-            logits = np.stack(found) if found else np.zeros(shape)
-            arrays[f"logit_{letter}_{part}"] = _smallest(logits)
-            arrays[f"phi_{letter}_{part}"] = stats.log_odds(logits, rows.y)
-            arrays[f"loss_{letter}_{part}"] = stats.cross_entropy(logits, rows.y)
+            arrays |= _answered(f"{letter}_{part}", targets, rows, case)
         for name, values in (traces or {}).get(group, {}).items():
             arrays[f"{name}_{letter}"] = values
     return arrays
 
 
-def _smallest(logits: Floats) -> npt.NDArray[Any]:
-    """Store float32 when nothing is lost by it, as with models that compute in float32."""
-    narrow = logits.astype(np.float32)
-    return narrow if np.array_equal(narrow, logits) else logits
+def _answered(name: str, targets: Sequence[Target], rows: Rows, case: Case) -> Arrays:
+    """Ask one model after the other about `rows`, and work out what follows at once.
+
+    Logits are stored as float32 when nothing is lost by it, as with models that compute so.
+    """
+    classes = 2 if case.attribute is not None else case.n_classes
+    size = len(targets), len(rows)
+    logits: npt.NDArray[Any] = np.zeros((*size, classes), np.float32)
+    phi, loss = np.zeros(size), np.zeros(size)
+    for k, target in enumerate(targets):
+        wide = answers(target, rows, case)
+        if logits.dtype == np.float32 and not np.array_equal(wide.astype(np.float32), wide):
+            logits = logits.astype(np.float64)
+        logits[k] = wide
+        phi[k], loss[k] = stats.log_odds(wide, rows.y), stats.cross_entropy(wide, rows.y)
+    return {f"logit_{name}": logits, f"phi_{name}": phi, f"loss_{name}": loss}
 
 
 def to_bytes(arrays: Arrays) -> bytes:
@@ -144,21 +153,31 @@ def recompute(evidence: Json, scores: bytes) -> list[str]:
     """
     try:
         arrays = from_bytes(scores)
-        models = models_of(arrays)
         battery = evidence["battery"]
         profile = PROFILES[battery["profile"]].at_attempt(battery.get("attempt", 1))
         scope = evidence["request"]["scope"]
+        models = models_of(arrays)
         differences = _derived_differences(arrays)
-        again = weighed_json(weigh(models, profile=profile, scope=scope))
         found = summaries(arrays)
+        del arrays  # of which the verdict needs but a part
+        looks = looks_of(battery, profile, canary=models.canary is not None)
+        if looks is None:
+            weighed = weigh(models, profile=profile, scope=scope)
+        else:
+            look, weighed = looks.settle(models, scope=scope)
+            differences += _differences(
+                "battery.sequential", battery["sequential"], looks.as_json(look)
+            )
+        again = weighed_json(weighed)
         again |= {key: found.get(key) for key in SUMMARIES if key in evidence}
     except VerificationError as error:
         return [str(error)]
     except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as error:
         return [f"the scores do not yield a verdict: {type(error).__name__}: {error}"]
-    if evidence["battery"].get("profile_digest") != profile.digest():
+    if evidence["battery"].get("profile_digest") != weighed.profile.digest():
         differences.append("battery.profile_digest is not that of the profile")
-    differences += _differences("battery.settings", battery.get("settings"), vars(profile))
+    settings = asdict(weighed.profile)
+    differences += _differences("battery.settings", battery.get("settings"), settings)
     if evidence.get("digests", {}).get("scores") != sha256(scores):
         differences.append("digests.scores is not that of scores.npz")
     for key, value in again.items():
@@ -220,9 +239,12 @@ def _derived_differences(arrays: Arrays) -> list[str]:
         kind, _, rest = name.partition("_")
         if kind not in ("phi", "loss"):
             continue
-        logits, labels = arrays[f"logit_{rest}"].astype(np.float64), arrays[f"y_{rest[-1]}"]
-        again = (stats.log_odds if kind == "phi" else stats.cross_entropy)(logits, labels)
-        if values.shape != again.shape or not np.allclose(values, again, rtol=0, atol=TOLERANCE):
+        logits, labels = arrays[f"logit_{rest}"], arrays[f"y_{rest[-1]}"]
+        score = stats.log_odds if kind == "phi" else stats.cross_entropy
+        if values.shape != logits.shape[: values.ndim] or not all(
+            np.allclose(own, score(answers.astype(np.float64), labels), rtol=0, atol=TOLERANCE)
+            for own, answers in zip(values, logits, strict=True)
+        ):
             differences.append(f"{name} does not follow from logit_{rest}")
     return differences
 

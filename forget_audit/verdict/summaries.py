@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,22 +39,29 @@ def _by_class(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Json]:
     """
     parts = [part for part in "to" if f"y_{part}" in arrays]
     labels = np.concatenate([arrays[f"y_{part}"] for part in parts])
-    logits = {
-        letter: np.concatenate([arrays[f"logit_{letter}_{part}"] for part in parts], axis=1)
-        for letter in "AR"
-    }
+    right = {letter: _right(arrays, letter, parts) for letter in "AR"}
     if labels.ndim == 2:
-        named = {f"label {k}": labels[:, k] != UNKNOWN for k in range(labels.shape[1])}
-        hits = {letter: (values > 0) == (labels == 1) for letter, values in logits.items()}
-        right = {
-            f"label {k}": {letter: found[..., k] for letter, found in hits.items()}
+        known = labels != UNKNOWN
+        return [
+            _accuracies(f"label {k}", known[:, k], {g: hits[..., k] for g, hits in right.items()})
             for k in range(labels.shape[1])
-        }
-    else:
-        named = {f"class {k}": labels == k for k in np.unique(labels)}
-        hits = {letter: values.argmax(axis=-1) == labels for letter, values in logits.items()}
-        right = dict.fromkeys(named, hits)
-    return [_accuracies(name, inside, right[name]) for name, inside in named.items()]
+        ]
+    return [_accuracies(f"class {k}", labels == k, right) for k in np.unique(labels)]
+
+
+def _right(
+    arrays: Mapping[str, npt.NDArray[Any]], letter: str, parts: Sequence[str]
+) -> npt.NDArray[np.bool_]:
+    """Return which rows, or which labels of them, each model of a group answers right."""
+
+    def of_part(part: str, model: int) -> npt.NDArray[np.bool_]:
+        labels, logits = arrays[f"y_{part}"], arrays[f"logit_{letter}_{part}"][model]
+        if labels.ndim == 2:
+            return np.asarray((logits > 0) == (labels == 1))
+        return np.asarray(logits.argmax(axis=-1) == labels)
+
+    models = range(len(arrays[f"logit_{letter}_t"]))
+    return np.stack([np.concatenate([of_part(part, m) for part in parts]) for m in models])
 
 
 def _accuracies(

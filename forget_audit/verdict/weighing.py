@@ -45,8 +45,7 @@ class Models:
     @cached_property
     def derived(self) -> Derived:
         """Row scores of all models, in the order of the groups above."""
-        groups = (self.retrained, self.originals, self.audited, self.identity)
-        return Derived.of(Outputs.concat(*groups))
+        return Derived.of(self.retrained, self.originals, self.audited, self.identity)
 
     def positions(self, group: Group) -> npt.NDArray[np.int64]:
         """Return where in `derived` the models of `group` stand."""

@@ -210,7 +210,23 @@ def test_dry_run_says_what_cannot_be_shown(run: Run, workplace: Path) -> None:
     forecast = json.loads(run("certify", plan, "--dry-run", "--json")[1])
     assert forecast["rows"]["forget"] == 8
     assert forecast["notes"] == ["8 forget rows are below 20: it cannot PASS"]
-    assert run("certify", plan, "--device", "cuda")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--device", "cuda:99", "device"),
+        ("--device", "abacus", "expected such as cpu, cuda or cuda:1"),
+        ("--engine", "steam", "expected local or ray"),
+    ],
+)
+def test_devices_and_engines_that_are_not_there(
+    run: Run, workplace: Path, option: str, value: str, said: str
+) -> None:
+    plan = write(workplace, "where.toml", random=8, method='[method]\nname = "retrain"')
+    code, _, err = run("certify", plan, option, value)
+    assert code == 2
+    assert said in err
 
 
 @pytest.mark.parametrize("kind", ["methods", "attacks", "datasets", "models"])

@@ -1,5 +1,6 @@
 """Each check of conformance is broken by an item that breaks its promise, and says how."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -9,10 +10,11 @@ import torch
 from torch import nn
 
 from forget_audit import conformance
+from forget_audit.attacks.jensen_shannon import JensenShannon
 from forget_audit.attacks.loss_threshold import LossThreshold
 from forget_audit.conformance import __main__ as command
 from forget_audit.conformance.checks import ConformanceError, NotChecked
-from forget_audit.contracts import AttackInfo, Fitted, MethodInfo, Scores, Unlearned
+from forget_audit.contracts import AttackInfo, Fitted, FreshGenerator, MethodInfo, Scores, Unlearned
 from forget_audit.errors import NotApplicable
 from forget_audit.methods.finetune import Finetune
 from forget_audit.pools import Pool
@@ -172,6 +174,47 @@ class Careless(LossThreshold):
 def test_an_attack_that_breaks_a_promise_is_told_so(fault: str, check: str, said: str) -> None:
     assert reason(LossThreshold, check) == ""
     assert said in reason(type("Spoiled", (Careless,), {"fault": fault}), check)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hasty(JensenShannon):
+    """Takes shortcuts that are none."""
+
+    fault: ClassVar[str]
+
+    def fit(self, pool: Pool, case: Case, rng: np.random.Generator) -> Fitted:
+        found = JensenShannon.fit(self, pool, case, rng)
+
+        def score_many(targets: Sequence[Target], fresh: FreshGenerator) -> list[Scores]:
+            scores = [found.score(target, fresh()) for target in targets]
+            if self.fault == "turned":
+                return scores[::-1]
+            return scores[1:] if self.fault == "one short" else scores
+
+        return replace(found, score_many=score_many)
+
+    def fit_each(self, pool: Pool, case: Case, fresh: FreshGenerator) -> Sequence[Fitted]:
+        if self.fault == "generous" and len(pool.retrained) == 1:
+            return [JensenShannon.fit(self, pool, case, fresh())]
+        fits = JensenShannon.fit_each(self, pool, case, fresh)
+        if self.fault == "all in":
+            return [JensenShannon.fit(self, pool, case, fresh())] * len(fits)
+        return fits[1:] if self.fault == "one fit short" else fits
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "said"),
+    [
+        ("turned", "many at once are scored like one by one", "other scores than by score"),
+        ("one short", "many at once are scored like one by one", "6 models, 5 answers"),
+        ("all in", "all but one at once are like one by one", "learns something else"),
+        ("one fit short", "all but one at once are like one by one", "as many fits"),
+        ("generous", "too few are refused at once as one by one", "refused by fit_each: False"),
+    ],
+)
+def test_a_shortcut_that_leads_elsewhere_is_noticed(fault: str, check: str, said: str) -> None:
+    assert reason(type("Hasty", (Hasty,), {"fault": "none"}), check) == ""
+    assert said in reason(type("Hasty", (Hasty,), {"fault": fault}), check)
 
 
 @pytest.mark.parametrize(

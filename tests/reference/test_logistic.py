@@ -27,6 +27,28 @@ def test_slopes_and_intercepts_are_those_of_sklearn(n: int, shift: float, c: flo
         assert intercepts[k] == pytest.approx(float(one.intercept_[0]), abs=1e-6)
 
 
+def test_rows_may_count_more_or_less() -> None:
+    rng = generator(3, "logistic")
+    x, y = rng.exponential(1, (FITS, 80)), rng.random((FITS, 80)) < 0.3
+    weight = rng.exponential(1, (FITS, 80))
+    slopes, intercepts = fit_many(x, y, weight, 1.0)
+    for k in range(FITS):
+        one = LogisticRegression(tol=1e-12, solver="newton-cholesky", max_iter=1000)
+        one.fit(x[k][:, None], y[k], sample_weight=weight[k])
+        assert slopes[k] == pytest.approx(float(one.coef_[0, 0]), abs=1e-6)
+        assert intercepts[k] == pytest.approx(float(one.intercept_[0]), abs=1e-6)
+
+
+def test_a_fit_does_not_depend_on_its_company() -> None:
+    """Thousands are dealt into groups, and each leaves its group when it has arrived."""
+    rng = generator(4, "logistic")
+    x, y = rng.normal(size=(1500, 60)), rng.random((1500, 60)) < 0.5
+    slopes, intercepts = fit_many(x, y, np.ones(x.shape), 1.0)
+    for k in (0, 831, 832, 833, 834, 1499):
+        alone = fit_many(x[[k]], y[[k]], np.ones((1, 60)), 1.0)
+        assert (alone[0][0], alone[1][0]) == (slopes[k], intercepts[k])
+
+
 def test_at_the_minimum_the_gradient_is_zero() -> None:
     rng = generator(2, "logistic")
     x, y = rng.normal(size=(5, 60)), rng.random((5, 60)) < 0.3

@@ -1,5 +1,6 @@
 """Attacks on scores of predictions against slow re-computations, and against known mistakes."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,10 +23,11 @@ from forget_audit import stats
 from forget_audit.attacks.jensen_shannon import JensenShannon
 from forget_audit.attacks.loss_cross_validation import (
     Deal,
+    Judge,
     LossCrossValidation,
+    Mask,
     deal,
     logistic,
-    one_by_one,
     out_of_fold,
 )
 from forget_audit.attacks.loss_threshold import LossThreshold
@@ -160,10 +162,15 @@ def loop_modified_entropy(p: Sequence[float], label: int) -> float:
     return total
 
 
+def modified(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+    p, losses = stats.probabilities(logits), stats.cross_entropy(logits, labels)
+    return modified_entropy(p, losses, labels)
+
+
 def test_modified_entropy_by_hand() -> None:
     """With 0.7, 0.2, 0.1: for label 0 it is -0.3 ln 0.7 - 0.2 ln 0.8 - 0.1 ln 0.9, and so on."""
     logits = np.log([[0.7, 0.2, 0.1]] * 3)
-    found = modified_entropy(logits, np.arange(3))
+    found = modified(logits, np.arange(3))
     np.testing.assert_allclose(found, [0.162167, 2.140867, 2.959736], atol=1e-6)
     with_log_p = -0.3 * math.log(0.7) - 0.2 * math.log(0.2) - 0.1 * math.log(0.1)
     assert abs(found[0] - with_log_p) > 0.4, "the widely copied mistake gives another number"
@@ -173,22 +180,22 @@ def test_modified_entropy_element_by_element() -> None:
     rng = generator(31)
     logits, labels = rng.normal(0, 2, (200, 6)), rng.integers(0, 6, 200)
     p = stats.probabilities(logits)
-    whole = modified_entropy(logits, labels)
+    whole = modified(logits, labels)
     expected = [loop_modified_entropy(row, y) for row, y in zip(p, labels, strict=True)]
     np.testing.assert_allclose(whole, expected, rtol=1e-9)
     single = [
-        modified_entropy(logits[[i]], labels[[i]])[0]  # whole columns would mix the rows
+        modified(logits[[i]], labels[[i]])[0]  # whole columns would mix the rows
         for i in range(200)
     ]
     assert single == whole.tolist()
-    turned = modified_entropy(logits, (labels + 1) % 6)
+    turned = modified(logits, (labels + 1) % 6)
     assert np.all(np.abs(turned - whole) > 1e-6), "it depends on the true label"
 
 
 def test_modified_entropy_keeps_its_digits_where_a_probability_rounds_to_one() -> None:
     """Two classes 40 nats apart: surely wrong costs 40 for each class, surely right nothing."""
     logits = np.array([[0.0, 40.0], [0.0, 40.0], [0.0, 5000.0]])
-    found = modified_entropy(logits, np.array([0, 1, 0]))
+    found = modified(logits, np.array([0, 1, 0]))
     np.testing.assert_allclose(found, [80.0, 0.0, 400.0], atol=1e-9)
 
 
@@ -304,17 +311,17 @@ def test_entropy_is_blind_to_the_label_and_modified_entropy_is_not(
 # Cross-validated losses
 
 
-class Memory:
-    """Recognises what it was fitted on."""
+def remember(x: Floats, _y: Mask, known: Mask) -> Floats:
+    """Recognise what was learnt from, fit by fit."""
+    rounded = np.round(x, 9)
+    pairs = zip(rounded, known, strict=True)
+    return np.array([np.isin(row, row[seen]) for row, seen in pairs], dtype=np.float64)
 
-    seen: frozenset[float] = frozenset()
-    spread = 0.0
 
-    def fit(self, x: Floats, _y: npt.NDArray[np.int64]) -> None:
-        self.seen = frozenset(np.round(x[:, 0], 9).tolist())
-
-    def decision_function(self, x: Floats) -> Floats:
-        return np.array([float(v in self.seen) for v in np.round(x[:, 0], 9).tolist()])
+def judged(judge: Judge, values: Floats, dealt: Deal) -> Floats:
+    """The decisions for one model and one deal, given the values of the rows dealt."""
+    placed = dataclasses.replace(dealt, rows=np.arange(len(values)))
+    return np.asarray(out_of_fold(judge, values[None], [placed])[0, 0])
 
 
 @pytest.mark.parametrize(("n_f", "n_t", "size"), [(60, 150, 60), (25, 7, 7), (2, 5, 2)])
@@ -336,10 +343,9 @@ def test_folds_partition_the_rows(n_f: int, n_t: int, size: int) -> None:
 def test_no_row_is_scored_by_a_fit_that_has_seen_it() -> None:
     dealt = deal(60, 150, 60, 10, generator(34))
     values = generator(35).normal(size=120)
-    assert out_of_fold(partial(one_by_one, Memory()), values, dealt).tolist() == [0.0] * 120
-    memory = Memory()
-    memory.fit(values[:, None], dealt.member)
-    assert memory.decision_function(values[:, None]).tolist() == [1.0] * 120, "it would notice"
+    assert judged(remember, values, dealt).tolist() == [0.0] * 120
+    everything = remember(values[None], dealt.member == 1, np.ones((1, 120), dtype=bool))
+    assert everything.tolist() == [[1.0] * 120], "it would notice"
 
 
 def test_scaling_is_learnt_on_the_other_folds_alone() -> None:
@@ -350,7 +356,7 @@ def test_scaling_is_learnt_on_the_other_folds_alone() -> None:
     far = values.copy()
     far[3] = 1e6
     judge = partial(logistic, c=1.0)
-    plain, shifted = (out_of_fold(judge, v, dealt) for v in (values, far))
+    plain, shifted = (judged(judge, v, dealt) for v in (values, far))
     assert shifted[13] == plain[13], "row 13 shares the fold of row 3"
     assert np.all(shifted[[0, 1, 2]] != plain[[0, 1, 2]])
 
@@ -412,7 +418,7 @@ def test_equal_groups_are_told_apart_no_better_than_by_a_coin() -> None:
     for repeat in range(40):
         rng = generator(37, repeat)
         dealt, values = deal(60, 60, 60, 10, rng), rng.exponential(size=120)
-        decisions = out_of_fold(judge, values, dealt)
+        decisions = judged(judge, values, dealt)
         accuracies.append(np.mean((decisions > 0) == (dealt.member == 1)))
         areas.append(stats.auc(decisions[:60], decisions[60:]))
     assert np.mean(accuracies) == pytest.approx(0.5, abs=0.04)

@@ -538,7 +538,7 @@ def test_model_inversion_start_by_start(pictures: bool, class_case: Case, class_
     centre = torch.tensor(case.retain.x.mean(axis=0))
     spread = torch.tensor(np.maximum(sd, unit / 10).astype(np.float32))
     starts = generator(43).standard_normal((3, *shape), np.float32)
-    found = attack.invert(target, scale, starts, np.full(3, DIGIT))
+    found = attack.invert([target], scale, starts, np.full(3, DIGIT))[0]
 
     model = target.model_copy().eval()
     for start, result in zip(starts, found, strict=True):
@@ -566,7 +566,7 @@ def test_model_inversion_measures_what_it_finds(class_case: Case, class_pool: Po
     rng = generator(5)
     draw_seed(rng)
     starts = rng.standard_normal((20, 64), np.float32)
-    found = attack.invert(target, Scale.of(class_case.retain), starts, np.full(20, DIGIT))
+    found = attack.invert([target], Scale.of(class_case.retain), starts, np.full(20, DIGIT))[0]
     unit = class_case.retain.x.astype(np.float64).std(axis=0).mean()
     nearest = [
         min(math.dist(x, row) for row in class_case.forget.x.tolist()) for x in found.tolist()

@@ -75,7 +75,8 @@ def test_training_leaves_the_global_generators_as_they_were() -> None:
 
 def test_state_that_models_cannot_share_is_not_batched() -> None:
     assert batchable(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
-    assert not batchable(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    assert batchable(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    assert not batchable(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, momentum=None)))
     assert not batchable(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1)))
     assert batchable(nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)))
 

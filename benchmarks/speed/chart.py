@@ -1,0 +1,65 @@
+"""The curves as a drawing that reads on light and on dark paper."""
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from benchmarks.speed.clock import Json
+
+ALTERNATIVE = (
+    "Processor seconds of training and attacks against models, rows, parameters and references, "
+    "on logarithmic axes, with fitted exponents. The tables hold the same numbers"
+)
+INK, GRID = "#1f2937", "#d1d5db"
+COLOURS = ("#1d4ed8", "#b45309")
+DARK = {INK: "#e5e7eb", GRID: "#374151", COLOURS[0]: "#93c5fd", COLOURS[1]: "#fbbf24"}
+RULES = "".join(
+    f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
+    for light, dark in DARK.items()
+    for part in ("fill", "stroke")
+)
+SHEET = f"<style>@media (prefers-color-scheme:dark){{{RULES}}}</style>"
+STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "forget-audit-speed", "font.size": 8.5,
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "text.color": INK,
+    "text.parse_math": False, "axes.edgecolor": GRID, "axes.labelcolor": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.4, "xtick.color": INK,
+    "ytick.color": INK, "figure.facecolor": "none", "axes.facecolor": "none",
+    "savefig.facecolor": "none", "legend.frameon": False, "axes.titlesize": 9,
+}  # fmt: skip
+MARKERS = ("o", "D")
+
+
+def svg(curves: Json) -> str:
+    """Return the drawing; the same numbers give the same bytes."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1 * len(curves), 3.0), layout="constrained")
+        board = FigureCanvasSVG(figure)
+        panels = figure.subplots(1, len(curves), squeeze=False)[0]
+        for axes, curve in zip(panels, curves.values(), strict=True):
+            for k, line in enumerate(curve["lines"]):
+                name = f"{line['path'] or 'all attacks'}: {line['exponent']:.2f}"
+                axes.loglog(
+                    line["x"], line["cpu"], color=COLOURS[k], marker=MARKERS[k], markersize=4,
+                    linewidth=1.2, label=name,
+                )  # fmt: skip
+            axes.set_title(curve["title"])
+            axes.set_xlabel(curve["label"])
+            axes.set_xticks(line["x"], [_short(x) for x in line["x"]])
+            axes.minorticks_off()
+            axes.legend(title="exponent", loc="upper left", fontsize=7.5)
+        panels[0].set_ylabel("processor seconds")
+        file = io.StringIO()
+        board.print_svg(  # type: ignore[no-untyped-call]
+            file, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    text = file.getvalue().replace("<defs>", SHEET + "\n <defs>", 1)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _short(x: float) -> str:
+    return f"{x / 1000:.3g}k" if x >= 1000 else f"{x:g}"

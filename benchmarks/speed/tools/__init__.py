@@ -1,0 +1,1 @@
+"""One script a contestant; each runs in a process of its own and prints what it measured."""
