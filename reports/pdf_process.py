@@ -6,6 +6,7 @@ Beside WeasyPrint it needs the standard library alone. Started by `forget_audit.
 
 import base64
 import contextlib
+import gc
 import io
 import json
 import logging
@@ -34,6 +35,7 @@ def main() -> None:
     Whatever libraries print goes to standard error: when one of its own is missing, WeasyPrint
     prints help to standard output before it raises.
     """
+    gc.disable()  # the process lives for one request
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
         out.write(json.dumps(answer(json.load(sys.stdin))).encode("ascii"))
