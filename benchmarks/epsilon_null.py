@@ -110,7 +110,7 @@ def exact_chance(bound: str, shape: str, n: int) -> float | None:
         return None
     r = guesses_among(n)
     found = [v for v in range(r + 1) if bound in coin_claims(r, v, n)]
-    return float(stats.binom.pmf(found, r, 0.5).sum())
+    return float(np.sum(stats.binom.pmf(found, r, 0.5)))
 
 
 def measured(draws: int, seed: int) -> list[dict[str, object]]:

@@ -20,7 +20,6 @@ from forget_audit.types import (
     Ids,
     Need,
     Scope,
-    Trainer,
     read_only,
 )
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from forget_audit.targets import Target
-    from forget_audit.training.log import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,22 +290,4 @@ class Method(Protocol):
         Raises:
             NotApplicable: If the scope is not served or a needed input is missing.
         """
-        ...
-
-
-@runtime_checkable
-class RecipeMethod(Method, Protocol):
-    """A method that can only undo training of its own kind; its card needs `training`."""
-
-    def trainer(self, base: Trainer) -> Trainer:
-        """Return the recipe of the originals, and of the references, made from `base`."""
-        ...
-
-
-@runtime_checkable
-class LogMethod(Method, Protocol):
-    """A method that says what the training log must keep; its card needs `log`."""
-
-    def storage(self) -> Storage:
-        """Return how the update of a step is stored."""
         ...

@@ -1,6 +1,6 @@
 """The verdict in sentences: what the banner says, the headline with its figures, the reasons."""
 
-from forget_audit.reports import plain_words
+from forget_audit.reports import numbers, plain_words
 from forget_audit.reports.languages import Catalogue, about_deleted
 from forget_audit.types import Json
 
@@ -74,7 +74,7 @@ def _passed(evidence: Json, t: Catalogue) -> str:
             labels=labels,
         )
     share = t.percent(bound, "up")
-    confidence = t.percent(1 - evidence["battery"]["settings"].get("alpha", 0.05), "exact")
+    confidence = t.percent(1 - numbers.error_level(evidence), "exact")
     if main is None or not main["margin"]:
         return t.deleted(
             "At most {share} of the measurable influence of the deleted records remains in the "

@@ -11,6 +11,12 @@ NOISE = 1e-9  # below it a number is rounding error of the machine
 BAND = f"fewer than {SMALL_REQUEST}"
 
 
+def error_level(evidence: Json, default: float = 0.05) -> float:
+    """Return the error of the whole verdict; its looks, if there are several, share it."""
+    settings = evidence["battery"]["settings"]
+    return float(settings.get("total", settings.get("alpha", default)))
+
+
 def number(value: float | None, places: int = 3) -> str:
     """Return `value` with a true minus sign; a dash if there is none."""
     if value is None:

@@ -81,7 +81,7 @@ def controls(evidence: Json) -> list[Block]:
 def _controls(evidence: Json) -> Table:
     original, power = evidence["controls"]["original"], evidence["controls"]["power"]
     identity = evidence["controls"]["identity"]
-    alpha = numbers.value(evidence["battery"]["settings"].get("alpha"))
+    alpha = numbers.value(numbers.error_level(evidence))
     accused = ", ".join(numbers.probability(item["p_value"]) for item in identity)
     required = numbers.number(original["required"], 2)
     bearing = numbers.number(original["n_eff"], 1)
@@ -153,7 +153,21 @@ def uncertainty(evidence: Json) -> list[Block]:
     if "canary" in evidence["battery"]["claim"]:
         text = "shares the level with the coin-toss test: half of it each"
         facts.append(Fact(label="Exact test", text=text))
+    if "sequential" in evidence["battery"]:
+        facts.append(Fact(label="Looks", text=_looks(evidence)))
     return [Text(paragraphs=paragraphs), Facts(items=tuple(facts))]
+
+
+def _looks(evidence: Json) -> str:
+    """Say after how many retrained models the verdict was clear, and what looking often costs."""
+    found = evidence["battery"]["sequential"]
+    *fewer, most = found["looks"]
+    error = 100 * numbers.error_level(evidence)
+    return (
+        f"after {', '.join(map(str, fewer))} and {most} retrained models, until the verdict was "
+        f"clear: after {found['looks'][found['stopped_at'] - 1]}. Each look spends a share of the "
+        f"error, so that all together are wrong no more often than {error:g} in 100 times"
+    )
 
 
 def _constructions(evidence: Json) -> str:

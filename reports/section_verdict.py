@@ -87,12 +87,13 @@ def rule(evidence: Json) -> list[Text | Points | Table]:
 
 
 def _decision(evidence: Json) -> str:
-    verdict, settings = evidence["verdict"], evidence["battery"]["settings"]
+    verdict = evidence["verdict"]
     reasons = ", ".join(verdict["reasons"]) or "none"
+    level = numbers.value(numbers.error_level(evidence))
     smallest = numbers.number(verdict["attained_bound"])
     return (
         f"This audit: {verdict['outcome']}; reason codes: {reasons}. Level "
-        f"{numbers.value(settings.get('alpha'))}, profile “{verdict['profile']}”. The smallest "
+        f"{level}, profile “{verdict['profile']}”. The smallest "
         f"margin at which equivalence would still have been shown is {smallest}."
     )
 
@@ -134,7 +135,7 @@ def _dissent(evidence: Json) -> tuple[str, ...]:
 
 def _alarms(evidence: Json) -> list[str]:
     """Return what speaks against a model that did not fail."""
-    alpha = evidence["battery"]["settings"].get("alpha", 0.05)
+    alpha = numbers.error_level(evidence)
     found = [f"{title} differs beyond chance." for title in _watched(evidence, differs=True)]
     if evidence["fidelity"]["outcome"] == "fail":
         found.append(WHOLE)
@@ -151,7 +152,7 @@ def _alarms(evidence: Json) -> list[str]:
 
 def _silences(evidence: Json) -> list[str]:
     """Return what speaks for a model that failed."""
-    alpha = evidence["battery"]["settings"].get("alpha", 0.05)
+    alpha = numbers.error_level(evidence)
     alike, differ = (_watched(evidence, differs=differs) for differs in (False, True))
     attacks = _ranked(evidence, alpha)
     inside = [title for title, far in attacks.items() if not far]

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from forget_audit import registry
-from forget_audit.attributes import look_inside
 from forget_audit.audits import record
 from forget_audit.audits.battery import run_battery, run_experiments
-from forget_audit.audits.commission import CANARY, Commission, make_subject
+from forget_audit.audits.commission import Commission
+from forget_audit.audits.judging import judge
 from forget_audit.audits.results import Results, context_of_attacks, context_of_experiments
+from forget_audit.audits.subject import make_subject
 from forget_audit.audits.unfinished import Identity, Unfinished
 from forget_audit.digests import canonical_json
-from forget_audit.errors import NotApplicable, VerificationError
+from forget_audit.errors import VerificationError
 from forget_audit.findings import AttackResult, Verdict
 from forget_audit.keys.signing import SigningKey
 from forget_audit.keys.sources import find_key
@@ -38,12 +38,11 @@ from forget_audit.reports.release import Released, Terms, draft, issued, release
 from forget_audit.targets import Target, granted
 from forget_audit.training.loop import fitting_threads
 from forget_audit.training.practice import practise
-from forget_audit.training.references import Workshop, prepare_references
+from forget_audit.training.references import Workshop, more_retrained, prepare_references
 from forget_audit.trials import Labs
 from forget_audit.types import Json, Progress
 from forget_audit.verdict import scoretable
-from forget_audit.verdict.policy import Weighed, weigh
-from forget_audit.verdict.weighing import Group
+from forget_audit.verdict.policy import Weighed
 from forget_audit.views import notebook
 
 
@@ -166,7 +165,7 @@ def carry_out(
 
 
 def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Audit:
-    case, counts, seed = commission.case, commission.counts, commission.seed
+    case, counts = commission.case, commission.first_counts()
     start = time.perf_counter()
     timings: dict[str, float] = {}
     held: list[Path] = []
@@ -178,41 +177,38 @@ def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Au
     with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
         subject = make_subject(commission, workshop, step)
     audited = tuple(Target(model) for model in subject.models)
+    total = len(registry.experiments())
+    with shown.stage("experiments", total) as step, _timed(timings, "attacks"):
+        experiments = _experiment(commission, step)
+    judging = partial(
+        judge, commission, audited=audited, experiments=experiments, secret=identity.secret,
+        shown=shown,
+    )  # fmt: skip
+    with _timed(timings, "statistics"):
+        judged = judging(references)
+    while judged.wanted:
+        missing, aim = judged.wanted - len(references.pool.retrained), judged.wanted
+        training = f"training up to {aim} references"
+        with shown.stage(training, missing) as step, _timed(timings, "training"):
+            references = more_retrained(workshop.told(step), references, aim)
+        with _timed(timings, "statistics"):
+            judged = judging(references)
     pool = record.pool_of(references, subject.parents, subject.twin)
-    with shown.stage("attacks", len(registry.cards())) as step, _timed(timings, "attacks"):
-        attacks = _attack(commission, audited[0], pool, workshop, step)
-    secret = identity.secret
-    groups: dict[Group, Sequence[Target]] = {
-        "retrained": references.pool.retrained,
-        "originals": references.pool.originals,
-        "audited": audited,
-        "identity": references.identity,
-    }
-    models = sum(len(group) for group in groups.values())
-    with shown.stage("statistics", models) as step, _timed(timings, "statistics"):
-        found = {
-            name: look_inside(targets, case, seed, commission.access, step)
-            for name, targets in groups.items()
-        }
-        arrays = scoretable.collect(groups, case, secret, found)
-        if commission.canary:
-            arrays["canary"] = _canary(attacks)
-        scores = scoretable.to_bytes(arrays)
-        answers = scoretable.models_of(scoretable.from_bytes(scores))
-        weighed = weigh(answers, profile=commission.profile, scope=case.scope)
+    with shown.stage("attacks", len(registry.attacks())) as step, _timed(timings, "attacks"):
+        attacks = [*_attack(commission, audited[0], pool, workshop, step), *experiments]
     timings["total"] = time.perf_counter() - start
     evidence = record.compile_evidence(
-        commission, subject, weighed, attacks, scores=scores, identity=identity, timings=timings
+        commission, subject, references, judged, attacks, identity=identity, timings=timings
     )
     return Audit(
-        verdict=weighed.verdict,
-        weighed=weighed,
+        verdict=judged.weighed.verdict,
+        weighed=judged.weighed,
         attacks=tuple(attacks),
         evidence=evidence,
-        scores=scores,
+        scores=judged.scores,
         models=subject.models,
         made_here=not commission.unlearned,
-        secret=secret,
+        secret=identity.secret,
         private=dict.fromkeys(case.forget.ids.tolist(), "the id of a deleted record"),
         held=tuple(dict.fromkeys(held)),
     )
@@ -221,24 +217,32 @@ def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Au
 def _attack(
     commission: Commission, audited: Target, pool: Pool, workshop: Workshop, step: Progress
 ) -> list[AttackResult]:
-    """Return one row an attack and experiment, remembered or carried out."""
+    """Return one row an attack, remembered or carried out."""
     case, seed, names, access = workshop.case, workshop.seed, commission.attacks, commission.access
     if any(kind.info.practises for kind in registry.chosen_attacks(names)):
         method = None if commission.unlearned else commission.method
         pool = practise(pool, workshop, method, commission.counts.candidate_shadows)
-    memory, experiments = Results(), Results()
-    if commission.cache is not None:
-        folder, fresh = commission.cache / "results", commission.fresh
-        context = context_of_attacks(audited, pool, case, seed, access)
-        memory = Results(folder=folder, context=context, fresh=fresh)
-        context = context_of_experiments(commission.method, case, seed)
-        experiments = Results(folder=folder, context=context, fresh=fresh)
-    found = run_battery(
+    known = _results(commission, partial(context_of_attacks, audited, pool, case, seed, access))
+    return run_battery(
         audited, pool, case, seed, names, step,
-        access=access, results=memory, engine=commission.engine,
+        access=access, results=known, engine=commission.engine,
     )  # fmt: skip
+
+
+def _experiment(commission: Commission, step: Progress) -> list[AttackResult]:
+    """Return one row an experiment, remembered or carried out."""
+    case, seed, method = commission.case, commission.seed, commission.method
+    known = _results(commission, partial(context_of_experiments, method, case, seed))
     labs, tried = _labs(commission), commission.experiments
-    return found + run_experiments(labs, case, seed, tried, step, results=experiments)
+    return run_experiments(labs, case, seed, tried, step, results=known)
+
+
+def _results(commission: Commission, context: Callable[[], str | None]) -> Results:
+    """Return where results are remembered that follow from what `context` digests."""
+    if commission.cache is None:
+        return Results()
+    folder = commission.cache / "results"
+    return Results(folder=folder, context=context(), fresh=commission.fresh)
 
 
 def _labs(commission: Commission) -> Labs | None:
@@ -258,23 +262,10 @@ def _labs(commission: Commission) -> Labs | None:
     return Labs(**labs)
 
 
-def _canary(attacks: Sequence[AttackResult]) -> npt.NDArray[np.int64]:
-    """Return guesses and right ones of the coin-toss audit.
-
-    Raises:
-        NotApplicable: If it could not be carried out.
-    """
-    found = next(result for result in attacks if result.name == CANARY)
-    if found.reason:
-        raise NotApplicable(f"the verdict asks for a coin-toss audit: {found.reason}")
-    values = {metric.name: metric.audited for metric in found.metrics}
-    return np.array([values["guesses"], values["correct"]], dtype=np.int64)
-
-
 @contextmanager
 def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     try:
         yield
     finally:
-        timings[name] = time.perf_counter() - start
+        timings[name] = timings.get(name, 0.0) + time.perf_counter() - start

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from forget_audit import registry
-from forget_audit.contracts import Method, RecipeMethod, Unlearned
+from forget_audit.contracts import Method
 from forget_audit.engines.engine import Engine
-from forget_audit.errors import ModelError
 from forget_audit.model_files import load_weights
 from forget_audit.model_identity import model_digest
 from forget_audit.plans.plan import Plan
@@ -22,11 +20,11 @@ from forget_audit.plans.sections import ReportSection, left_to_function
 from forget_audit.seeds import derive
 from forget_audit.stress_file import read_stress
 from forget_audit.targets import granted
-from forget_audit.training.originals import original_for, refuse_unseen
+from forget_audit.training.originals import RecipeMethod, refuse_unseen
 from forget_audit.training.references import Counts, References, Workshop
 from forget_audit.training.trainers import FirstMade, RecipeTrainer
-from forget_audit.training.unlearning import unlearn
 from forget_audit.types import Access, Case, Json, Progress
+from forget_audit.verdict.looks import Looks
 from forget_audit.verdict.profiles import PROFILES, Profile
 
 CANARY = "one_run_canary"
@@ -88,6 +86,7 @@ class Commission:
         access: The most that attacks and the verdict may ask of any model.
         experiments: Names of the experiments on the method to run; none if left out.
         canary: Whether the coin-toss experiment takes part in the verdict.
+        sequential: Whether retrained models are added in blocks, until the verdict is clear.
         attempt: How often this request has been audited, this time included.
         about: Facts for the record that no stage computes.
         cache: Where models and results of attacks are remembered.
@@ -110,6 +109,7 @@ class Commission:
     access: Access = "weights"
     experiments: tuple[str, ...] = ()
     canary: bool = False
+    sequential: bool = False
     attempt: int = 1
     about: About = field(default_factory=About)
     cache: Path | None = None
@@ -118,6 +118,16 @@ class Commission:
     device: str = "cpu"
     engine: Engine | None = None
     references: References | None = None
+
+    def looks(self) -> Looks:
+        """Return when a sequential audit looks."""
+        return Looks.of(self.profile, canary=self.canary, most=self.counts.retrained)
+
+    def first_counts(self) -> Counts:
+        """Return how many models are trained before the first look."""
+        if not self.sequential:
+            return self.counts
+        return dataclasses.replace(self.counts, retrained=self.looks().sizes[0])
 
     def on(self, device: str) -> Commission:
         """Return the commission with models trained on `device`, if a recipe trains them.
@@ -187,7 +197,7 @@ def from_plan(
         if method is not None and not files.get("unlearned"):
             refuse_unseen(method, built)
     models = {kind: load_weights(template(), path) for kind, path in files.items()}
-    counts = plan.references.model_dump(exclude={"seed"})
+    counts = plan.references.model_dump(exclude={"seed", "sequential"})
     days = plan.request.model_dump(mode="json", include={"received", "due", "erased"})
     return Commission(
         case=case,
@@ -202,6 +212,7 @@ def from_plan(
         access=access,
         experiments=_experiments(plan),
         canary=plan.battery.canary,
+        sequential=plan.references.sequential,
         about=About(
             reference=plan.request.reference,
             **days,
@@ -232,66 +243,3 @@ def _experiments(plan: Plan) -> tuple[str, ...]:
     known = tuple(registry.experiments())
     chosen = known if plan.battery.experiments else _named(plan, known) or ()
     return tuple(dict.fromkeys([*chosen, *([CANARY] if plan.battery.canary else [])]))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Subject:
-    """The audited model and where it comes from.
-
-    Args:
-        models: The audited model, or independent copies.
-        parents: The models they were made from, if known.
-        unlearned: What the method reported, if the audit ran it.
-        twin: Retrained from the parent's own initialisation, if the audit trained the parent.
-    """
-
-    models: tuple[nn.Module, ...]
-    parents: tuple[nn.Module, ...]
-    unlearned: Unlearned | None
-    twin: nn.Module | None
-
-
-def make_subject(commission: Commission, workshop: Workshop, progress: Progress) -> Subject:
-    """Take the audited model as handed in, or make it with the method of the commission.
-
-    Raises:
-        ModelError: If there is neither a model nor a method.
-    """
-    case, seed = commission.case, commission.seed
-    if commission.unlearned:
-        parents: tuple[nn.Module, ...] = ()
-        if commission.original is not None:
-            parents = (commission.original,)
-        progress(len(commission.unlearned))
-        return Subject(models=commission.unlearned, parents=parents, unlearned=None, twin=None)
-    if commission.method is None:
-        raise ModelError("nothing to audit: expected an unlearned model or a method, found neither")
-    refuse_unseen(commission.method, commission.template())
-    twin = None
-    cases = [case] * commission.counts.copies
-    if commission.original is not None:
-        parents, cases = (commission.original,), [case]
-    elif commission.method.info.needs & {"log", "initial"}:
-        made = [
-            original_for(commission.method, case, derive(seed, "parents", k))
-            for k in range(commission.counts.copies)
-        ]
-        parents, cases = tuple(model for model, _ in made), [recorded for _, recorded in made]
-    else:
-        everyone = [np.arange(len(case.training))] * commission.counts.copies
-        parents = tuple(workshop.train("parents", case.training, everyone))
-        retained = [np.arange(len(case.retain))]
-        twin = workshop.train("twin", case.retain, retained, seeded_as="parents")[0]
-    results = []
-    method = commission.method
-    for k, (parent, recorded) in enumerate(zip(parents, cases, strict=True)):
-        results.append(
-            unlearn(workshop, method, parent, recorded, "unlearning", method.info.name, k)
-        )
-        progress(1)
-    return Subject(
-        models=tuple(result.model for result in results),
-        parents=parents,
-        unlearned=results[0],
-        twin=twin,
-    )

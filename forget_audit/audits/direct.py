@@ -13,8 +13,8 @@ from forget_audit.audits.audit import Audit, carry_out
 from forget_audit.audits.commission import Commission
 from forget_audit.foreign.answering import adopt
 from forget_audit.progress import Display
+from forget_audit.training.own_functions import CallTrainer
 from forget_audit.training.references import Counts
-from forget_audit.training.trainers import CallTrainer
 from forget_audit.types import Case, Trainer
 from forget_audit.views.notebook import watch
 

@@ -74,6 +74,12 @@ def _obstacles(plan: Plan, ordered: Commission) -> list[str]:
         notes.append(f"{control} control {kind} are below {floor}: it cannot PASS")
     if counts.retrained < profile.references:
         notes.append(f"{counts.retrained} references are below {profile.references}: no exact test")
+    if ordered.sequential:
+        *fewer, most = ordered.looks().sizes
+        listed = ", ".join(map(str, fewer))
+        notes.append(
+            f"{listed} or {most} references, as many as it takes until the verdict is clear"
+        )
     if grouped and ordered.access != "weights":
         notes.append(
             "requests for a class or label cannot PASS on answers alone; access must be weights"

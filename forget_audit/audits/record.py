@@ -17,7 +17,9 @@ from torch import nn
 import forget_audit
 from forget_audit import registry
 from forget_audit.audits import declarations
-from forget_audit.audits.commission import About, Commission, Subject
+from forget_audit.audits.commission import About, Commission
+from forget_audit.audits.judging import Judged
+from forget_audit.audits.subject import Subject
 from forget_audit.audits.unfinished import Identity
 from forget_audit.digests import (
     canonical_json,
@@ -33,10 +35,10 @@ from forget_audit.ledger import merkle
 from forget_audit.model_files import safetensors_bytes
 from forget_audit.pools import Pool
 from forget_audit.targets import Target, weights_digest
+from forget_audit.training.own_functions import CallTrainer
 from forget_audit.training.references import References
-from forget_audit.training.trainers import CallTrainer, RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import SMALL_REQUEST, Case, Json, Trainer
-from forget_audit.verdict.policy import Weighed
 from forget_audit.verdict.scoretable import from_bytes, weighed_json
 from forget_audit.verdict.summaries import summaries
 
@@ -69,15 +71,16 @@ def pool_of(references: References, parents: Sequence[nn.Module], twin: nn.Modul
 def compile_evidence(
     commission: Commission,
     subject: Subject,
-    weighed: Weighed,
+    references: References,
+    judged: Judged,
     attacks: Sequence[AttackResult],
     *,
-    scores: bytes,
     identity: Identity,
     timings: Mapping[str, float],
 ) -> Json:
     """Return the evidence of a finished audit as plain JSON."""
     case, about, secret = commission.case, commission.about, identity.secret
+    weighed, scores = judged.weighed, judged.scores
     plan = declarations.published_plan(commission)
     issued = datetime.now(UTC)
     mark = sha256(secret + scores)[:6].upper()
@@ -105,8 +108,8 @@ def compile_evidence(
         "method": _method(commission, subject),
         "training": about.answers or _training(case.trainer),
         **declarations.declared_parts(about),
-        "counts": _counts(commission, case, len(subject.models)),
-        "battery": _battery(commission, len(subject.models), weighed),
+        "counts": _counts(commission, len(references.pool.retrained), len(subject.models)),
+        "battery": _battery(commission, len(subject.models), judged),
         **weighed_json(weighed),
         **summaries(from_bytes(scores)),
         "attacks": [_attack(result) for result in attacks],
@@ -222,8 +225,9 @@ def _training(trainer: Trainer | None) -> dict[str, Any]:
     }
 
 
-def _counts(commission: Commission, case: Case, copies: int) -> dict[str, Any]:
+def _counts(commission: Commission, retrained: int, copies: int) -> dict[str, Any]:
     """Return all sizes; those that would tell how many people a small request is about, roughly."""
+    case = commission.case
     roles: dict[str, Any] = {role: len(rows) for role, rows in case.roles().items()}
     if declarations.small(commission):
         coarse = SMALL_REQUEST * (len(case.retain) // SMALL_REQUEST)
@@ -231,7 +235,7 @@ def _counts(commission: Commission, case: Case, copies: int) -> dict[str, Any]:
     return {
         **{"others": 0, **roles},
         **_people(commission, case),
-        "retrained": commission.counts.retrained,
+        "retrained": retrained,
         "originals": commission.counts.originals,
         "identity": commission.counts.identity,
         "shadows": commission.counts.shadows,
@@ -250,9 +254,9 @@ def _people(commission: Commission, case: Case) -> dict[str, Any]:
     return {"people": people}
 
 
-def _battery(commission: Commission, copies: int, weighed: Weighed) -> dict[str, Any]:
-    profile = commission.profile
-    primary = list(weighed.control.signals)
+def _battery(commission: Commission, copies: int, judged: Judged) -> dict[str, Any]:
+    profile = judged.weighed.profile
+    primary = list(judged.weighed.control.signals)
     inside = commission.access == "weights" and commission.case.scope != "instance"
     looked = "answers and weights" if inside else "black-box answers"
     return {
@@ -263,6 +267,7 @@ def _battery(commission: Commission, copies: int, weighed: Weighed) -> dict[str,
         "attempt": commission.attempt,
         "access": HANDED_IN if commission.about.answers else f"{looked} with the training recipe",
         "required": primary,
+        **({"sequential": judged.sequential} if judged.sequential else {}),
     }
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from forget_audit.audits import attempts, commission, holdings, predicted
 from forget_audit.audits.audit import Audit, carry_out
-from forget_audit.audits.commission import Commission, make_subject
+from forget_audit.audits.commission import Commission
 from forget_audit.audits.machines import chosen_device, chosen_engine
+from forget_audit.audits.subject import make_subject
 from forget_audit.audits.unfinished import Unfinished
 from forget_audit.digests import canonical_json, case_digest, plain, sha256
 from forget_audit.errors import ModelError
@@ -117,7 +118,8 @@ class Done:
 
     def _again(self) -> list[str]:
         """Say what trying again has cost."""
-        attempt, level = self.audit.evidence["battery"]["attempt"], self.audit.weighed.profile.alpha
+        attempt = self.audit.evidence["battery"]["attempt"]
+        level = self.audit.weighed.profile.error()
         return [] if attempt == 1 else [f"attempt {attempt} at this request: level {level:g}"]
 
     def lines(self) -> list[str]:
@@ -126,10 +128,12 @@ class Done:
         reasons = f" ({', '.join(verdict.reasons)})" if verdict.reasons else ""
         main = next(s for s in self.audit.weighed.statistics if s.name == "rho_p")
         low, high = (100 * end for end in main.interval)
+        level = 100 * (1 - 2 * self.audit.weighed.profile.alpha)
         lines = [
             f"{verdict.outcome}{reasons}",
             f"residual influence {100 * main.difference:.1f} % "
-            f"(90 % interval {low:.1f} to {high:.1f} %, margin {100 * (main.margin or 0):.0f} %), "
+            f"({level:g} % interval {low:.1f} to {high:.1f} %, "
+            f"margin {100 * (main.margin or 0):.0f} %), "
             f"exact p-value of no difference {verdict.p_value:.3f}",
             *self._again(),
             *(str(path) for path in self.released.paths if path.suffix in (".html", ".pdf")),

@@ -15,10 +15,17 @@ from forget_audit.errors import ForgetAuditError, Problem
 from forget_audit.model_identity import model_digest
 from forget_audit.stress_file import read_stress
 from forget_audit.training.own_functions import find_function
+from forget_audit.verdict.looks import Looks
 from forget_audit.verdict.profiles import PROFILES
 
 if TYPE_CHECKING:
-    from forget_audit.plans.sections import BatterySection, MethodSection, RequestSection, Section
+    from forget_audit.plans.sections import (
+        BatterySection,
+        MethodSection,
+        ReferencesSection,
+        RequestSection,
+        Section,
+    )
 
 SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NOT_WITH_PREDICTIONS: Mapping[str, str] = {
@@ -59,6 +66,8 @@ def section_problems(sections: Mapping[str, Any], folder: Path) -> list[Problem]
     if sections["training"] is not None and sections["training"].function:
         function = sections["training"].function
         problems += attempt("training.function", lambda: find_function(function))
+    if sections["references"] is not None and sections["battery"] is not None:
+        problems += _looks(sections["references"], sections["battery"])
     if sections["battery"] is not None:
         made = answered is None and method is not None and not (model and model.unlearned)
         problems += battery_problems(sections["battery"], made=made)
@@ -181,4 +190,16 @@ def attempt(place: str, action: Callable[[], object]) -> list[Problem]:
         action()
     except (ForgetAuditError, TypeError, ValueError, OSError) as error:
         return [Problem(place, str(error))]
+    return []
+
+
+def _looks(references: ReferencesSection, battery: BatterySection) -> list[Problem]:
+    """Check that there can be several looks, if they are asked for."""
+    profile = PROFILES.get(battery.profile)
+    if not references.sequential or profile is None:
+        return []
+    try:
+        Looks.of(profile, canary=battery.canary, most=references.retrained)
+    except ValueError as error:
+        return [Problem("references.retrained", str(error).removeprefix("retrained: "))]
     return []

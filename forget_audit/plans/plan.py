@@ -43,7 +43,8 @@ from forget_audit.plans.sections import (
 from forget_audit.predictions import Predictions, PredictionsError
 from forget_audit.sources.loading import load
 from forget_audit.training.loop import Recipe
-from forget_audit.training.trainers import FunctionTrainer, RecipeTrainer, SelfTrainer
+from forget_audit.training.own_functions import FunctionTrainer
+from forget_audit.training.trainers import RecipeTrainer, SelfTrainer
 from forget_audit.types import Case, Trainer
 
 BLOCKING = frozenset(

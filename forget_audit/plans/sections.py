@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from forget_audit.errors import Problem
 from forget_audit.training.loop import Precision, Recipe
 from forget_audit.types import PERSONAL, Access, Scope
+from forget_audit.verdict.looks import MOST
 
 REPORT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Short = Annotated[str, Field(min_length=1, max_length=200)]
@@ -134,6 +135,15 @@ class ReferencesSection(Section):
     candidate_shadows: Annotated[int, Field(ge=0, multiple_of=3)] = 0
     copies: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
+    sequential: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _most_of_several_looks(cls, given: Any) -> Any:
+        """With several looks, `retrained` is the most of them, and another number by default."""
+        if isinstance(given, dict) and given.get("sequential") is True:
+            return {"retrained": MOST, **given}
+        return given
 
 
 class BatterySection(Section):

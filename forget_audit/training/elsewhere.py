@@ -18,6 +18,8 @@ from forget_audit.types import Features, Labels, Rows, Trainer
 Given = tuple[Trainer, Features, Labels]
 Wanted = tuple[Sequence[Index], Sequence[int], Way | None]
 
+Asked = tuple[Sequence[int], int, int | None]
+
 
 def train_on(
     engine: Engine,
@@ -25,6 +27,7 @@ def train_on(
     rows: Rows,
     subsets: Sequence[Index],
     seeds: Sequence[int],
+    of: int | None = None,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Yield one model a subset with its position, each as soon as it is trained.
 
@@ -37,20 +40,21 @@ def train_on(
         rows: All rows.
         subsets: Positions of the rows of each model.
         seeds: Seed of each model.
+        of: Number of models in the whole group, those that are there already included.
     """
     way, places = None, [[k] for k in range(len(seeds))]
     if isinstance(trainer, RecipeTrainer):
-        way, places = _planned(engine, trainer, rows.x, [len(subset) for subset in subsets])
+        lengths = [len(subset) for subset in subsets]
+        way, places = _planned(engine, trainer, rows.x, (lengths, engine.width, of))
     wanted = [([subsets[k] for k in chunk], [seeds[k] for k in chunk], way) for chunk in places]
     for number, models in engine.run(_train, (trainer, rows.x, rows.y), wanted):
         yield from zip(places[number], models, strict=True)
 
 
 def _planned(
-    engine: Engine, trainer: RecipeTrainer, x: Features, lengths: Sequence[int]
+    engine: Engine, trainer: RecipeTrainer, x: Features, asked: Asked
 ) -> tuple[Way, list[list[int]]]:
     """Return how models are trained, and which of them in one task."""
-    asked = lengths, engine.width
     try:
         usable_device(trainer.device)
     except ModelError:  # other machines of a cluster may have it
@@ -59,11 +63,9 @@ def _planned(
     return _plan((trainer, x), asked)
 
 
-def _plan(
-    given: tuple[RecipeTrainer, Features], asked: tuple[Sequence[int], int]
-) -> tuple[Way, list[list[int]]]:
-    (trainer, x), (lengths, width) = given, asked
-    way = trainer.way(lengths, x)
+def _plan(given: tuple[RecipeTrainer, Features], asked: Asked) -> tuple[Way, list[list[int]]]:
+    (trainer, x), (lengths, width, of) = given, asked
+    way = trainer.way(lengths, x, of)
     return way, trainer.chunks(lengths, x, width, way)
 
 

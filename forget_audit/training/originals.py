@@ -4,16 +4,36 @@ Most methods take any trained model. Some can only undo training of their own ki
 record that was kept while the original was trained; their cards say so under `needs`.
 """
 
+from typing import Protocol, runtime_checkable
+
 from torch import nn
 
-from forget_audit.contracts import LogMethod, Method, MethodInfo, RecipeMethod
+from forget_audit.contracts import Method, MethodInfo
 from forget_audit.errors import NotApplicable
 from forget_audit.foreign.answering import AnswersOnly
-from forget_audit.training.log import initial_only, record
+from forget_audit.training.log import Storage, initial_only, record
 from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Trainer
 
 SPECIAL = frozenset({"training", "log", "initial"})
+
+
+@runtime_checkable
+class RecipeMethod(Method, Protocol):
+    """A method that can only undo training of its own kind; its card needs `training`."""
+
+    def trainer(self, base: Trainer) -> Trainer:
+        """Return the recipe of the originals, and of the references, made from `base`."""
+        ...
+
+
+@runtime_checkable
+class LogMethod(Method, Protocol):
+    """A method that says what the training log must keep; its card needs `log`."""
+
+    def storage(self) -> Storage:
+        """Return how the update of a step is stored."""
+        ...
 
 
 def needs_its_own(info: MethodInfo) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -104,3 +105,46 @@ def _place(function: Function, error: Exception) -> str:
         return ""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     return f" at line {lines[-1]}" if lines else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionTrainer:
+    """A training function of the user's own, `fit(x, y, seed) -> model`.
+
+    Args:
+        function: Such as `package.module:fit`; returns a module, or a fitted classifier of
+            scikit-learn or XGBoost.
+        n_classes: Number of outputs, for classifiers that do not know classes they have not seen.
+    """
+
+    function: str
+    n_classes: int | None = None
+
+    def __call__(self, x: Features, y: Labels, seed: int) -> nn.Module:
+        """Return the model that the function trains, in evaluation mode.
+
+        Raises:
+            ModelError: If there is no such function, it fails, or it returns no model.
+        """
+        return call_own(find_function(self.function), self.function, x, y, seed, self.n_classes)
+
+
+class CallTrainer:
+    """A training function that is at hand, called as carefully as one that a plan names.
+
+    Args:
+        function: Takes `(x, y, seed)`; returns what `FunctionTrainer`'s function may return.
+        n_classes: Number of outputs, for classifiers that do not know classes they have not seen.
+    """
+
+    def __init__(self, function: Function, n_classes: int | None = None) -> None:
+        self.function, self.n_classes = function, n_classes
+
+    def __call__(self, x: Features, y: Labels, seed: int) -> nn.Module:
+        """Return the model that the function trains, in evaluation mode.
+
+        Raises:
+            ModelError: If the function fails, or returns no model.
+        """
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        return call_own(self.function, name, x, y, seed, self.n_classes)

@@ -4,6 +4,9 @@ Seeds are derived from the root seed by group and number, so that a broken run r
 models it has, and more references leave the first ones as they were.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +28,8 @@ from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
 from forget_audit.training.elsewhere import train_on
 from forget_audit.training.loop import Index
-from forget_audit.training.own_functions import find_function
-from forget_audit.training.trainers import CallTrainer, FunctionTrainer, RecipeTrainer, SelfTrainer
+from forget_audit.training.own_functions import CallTrainer, FunctionTrainer, find_function
+from forget_audit.training.trainers import RecipeTrainer, SelfTrainer
 from forget_audit.types import UNKNOWN, Case, Progress, Rows, Trainer
 from forget_audit.zoo.foreign_names import content
 
@@ -102,7 +105,13 @@ class Workshop:
     held: Callable[[Path], None] = lambda _: None
 
     def train(
-        self, group: str, rows: Rows, subsets: Sequence[Index], *, seeded_as: str | None = None
+        self,
+        group: str,
+        rows: Rows,
+        subsets: Sequence[Index],
+        *,
+        seeded_as: str | None = None,
+        first: int = 0,
     ) -> list[nn.Module]:
         """Return one model a subset of `rows`, remembered or trained.
 
@@ -111,8 +120,10 @@ class Workshop:
             rows: All rows of the group.
             subsets: Positions of the rows of each model.
             seeded_as: Another group whose seeds are used instead.
+            first: Number of the first of them in its group.
         """
-        seeds = [derive(self.seed, seeded_as or group, k) for k in range(len(subsets))]
+        numbers = range(first, first + len(subsets))
+        seeds = [derive(self.seed, seeded_as or group, k) for k in numbers]
         files = self.files(seeds, rows, subsets)
         models: list[nn.Module | None] = [None] * len(subsets)
         for k, file in enumerate(files):
@@ -131,6 +142,10 @@ class Workshop:
             if file is not None and _saw(rows.take(subset), self.case):
                 self.held(file)
         return [model for model in models if model is not None]
+
+    def told(self, progress: Progress) -> Workshop:
+        """Return the same workshop, which tells `progress` how far it is."""
+        return dataclasses.replace(self, progress=progress)
 
     def remembered(self, group: str, rows: Rows, subsets: Sequence[Index]) -> int:
         """Return how many models of a group need not be trained."""
@@ -163,10 +178,10 @@ class Workshop:
             return
         chosen, drawn = [subsets[k] for k in wanted], [seeds[k] for k in wanted]
         if self.engine is None and isinstance(trainer, RecipeTrainer):
-            finished = trainer.each(rows.x, rows.y, chosen, drawn)
+            finished = trainer.each(rows.x, rows.y, chosen, drawn, len(seeds))
         else:
             engine = self.engine or Local(workers=self.workers)
-            finished = train_on(engine, trainer, rows, chosen, drawn)
+            finished = train_on(engine, trainer, rows, chosen, drawn, len(seeds))
         for place, model in finished:
             yield wanted[place], model
 
@@ -200,6 +215,20 @@ def prepare_references(workshop: Workshop, counts: Counts) -> References:
             ),
         ),
         identity=tuple(Target(model) for model in identity),
+    )
+
+
+def more_retrained(workshop: Workshop, references: References, count: int) -> References:
+    """Return `references` with further retrained models, `count` in all.
+
+    They are those that `prepare_references` trains after the first ones.
+    """
+    case, known = workshop.case, references.pool.retrained
+    everyone = [np.arange(len(case.retain))] * (count - len(known))
+    further = workshop.train("retrained", case.retain, everyone, first=len(known))
+    more = (*known, *(Target(model) for model in further))
+    return dataclasses.replace(
+        references, pool=dataclasses.replace(references.pool, retrained=more)
     )
 
 

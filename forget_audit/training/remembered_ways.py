@@ -100,12 +100,14 @@ def _read(file: Path) -> dict[str, Way]:
 def _way(entry: object) -> Way | None:
     if not isinstance(entry, Mapping) or set(entry) != set(asdict(Way())):
         return None
-    how, models, threads, each = (entry[name] for name in asdict(Way()))
+    how, models, threads, each, share = (entry[name] for name in asdict(Way()))
     sound = (
         how in get_args(How)
         and (type(models), type(threads), type(each)) == (int, bool, int)
+        and type(share) is float
         and 1 <= models <= 1024
         and each >= 0
+        and 0 <= share < 2
     )
     return Way(**entry) if sound else None
 

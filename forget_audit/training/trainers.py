@@ -27,7 +27,6 @@ from forget_audit.training.loop import (
     torch_threads,
 )
 from forget_audit.training.memory import fitting_models
-from forget_audit.training.own_functions import Function, call_own, find_function
 from forget_audit.training.places import equal_groups, usable_device, usable_threads
 from forget_audit.training.remembered_ways import way_for
 from forget_audit.training.together import fit_together
@@ -80,17 +79,30 @@ class RecipeTrainer:
         return [found[k] for k in range(len(seeds))]
 
     def each(
-        self, x: Features, y: Labels, subsets: Sequence[Index], seeds: Sequence[int]
+        self,
+        x: Features,
+        y: Labels,
+        subsets: Sequence[Index],
+        seeds: Sequence[int],
+        of: int | None = None,
     ) -> Iterator[tuple[int, nn.Module]]:
         """Yield the models of `many` with their positions, each as soon as it is trained.
 
-        On a processor a model does not depend on those it is trained with, nor on how many there
-        are; networks of more than a million weights do depend on the number of torch's threads.
+        On a processor a model does not depend on those it is trained with, nor on how many are
+        left of its group; networks of more than a million weights do depend on the number of
+        torch's threads.
+
+        Args:
+            x: Features of all rows.
+            y: Labels of all rows.
+            subsets: Positions of the rows of each model.
+            seeds: Seed of each model.
+            of: Number of models in the whole group, those that are there already included.
         """
         if not seeds:
             return
         lengths = [len(subset) for subset in subsets]
-        way = self.way(lengths, x)
+        way = self.way(lengths, x, of)
         chunks = self.chunks(lengths, x, way=way)
         fit_group = self._group(way, x, y)
         workers = min(self._side_by_side(way), len(chunks))
@@ -107,8 +119,14 @@ class RecipeTrainer:
             for finished in run(delayed(fit_one)(chunk) for chunk in chunks):
                 yield from finished
 
-    def way(self, lengths: Sequence[int], x: Features) -> Way:
-        """Return how models with `lengths` rows of `x` are trained; measured once for the like."""
+    def way(self, lengths: Sequence[int], x: Features, of: int | None = None) -> Way:
+        """Return how models with `lengths` rows of `x` are trained; measured once for the like.
+
+        Args:
+            lengths: Number of rows of each model.
+            x: Features of all rows.
+            of: Number of models in the whole group, if some of them are there already.
+        """
         if as_stream(x) is not None or not len(x) or not lengths:
             return Way()
         step = -(-max(lengths) // self.recipe.steps_per_epoch)
@@ -120,7 +138,10 @@ class RecipeTrainer:
             device=usable_device(self.device),
             precision=self.precision,
         )
-        return way_for(question)
+        found = way_for(question)
+        if self._filled_up(found) and not found.pays(of or len(lengths)):
+            return found.alone()
+        return found
 
     def chunks(
         self,
@@ -207,49 +228,6 @@ class RecipeTrainer:
         return min(
             usable_threads(), fitting_models(way.bytes_each * at_once, usable_device(self.device))
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FunctionTrainer:
-    """A training function of the user's own, `fit(x, y, seed) -> model`.
-
-    Args:
-        function: Such as `package.module:fit`; returns a module, or a fitted classifier of
-            scikit-learn or XGBoost.
-        n_classes: Number of outputs, for classifiers that do not know classes they have not seen.
-    """
-
-    function: str
-    n_classes: int | None = None
-
-    def __call__(self, x: Features, y: Labels, seed: int) -> nn.Module:
-        """Return the model that the function trains, in evaluation mode.
-
-        Raises:
-            ModelError: If there is no such function, it fails, or it returns no model.
-        """
-        return call_own(find_function(self.function), self.function, x, y, seed, self.n_classes)
-
-
-class CallTrainer:
-    """A training function that is at hand, called as carefully as one that a plan names.
-
-    Args:
-        function: Takes `(x, y, seed)`; returns what `FunctionTrainer`'s function may return.
-        n_classes: Number of outputs, for classifiers that do not know classes they have not seen.
-    """
-
-    def __init__(self, function: Function, n_classes: int | None = None) -> None:
-        self.function, self.n_classes = function, n_classes
-
-    def __call__(self, x: Features, y: Labels, seed: int) -> nn.Module:
-        """Return the model that the function trains, in evaluation mode.
-
-        Raises:
-            ModelError: If the function fails, or returns no model.
-        """
-        name = getattr(self.function, "__qualname__", type(self.function).__name__)
-        return call_own(self.function, name, x, y, seed, self.n_classes)
 
 
 @dataclass(frozen=True, kw_only=True)

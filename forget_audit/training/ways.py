@@ -5,14 +5,17 @@
 * Everything else takes the loop, or batches by `torch.func` if these are faster by `MARGIN`.
   `torch.func` computes the convolutions of all models in one go, and how it rounds depends on
   their number. On a processor its batches therefore all have the measured size: the last one is
-  filled up with copies, which the margin pays for.
+  filled up with copies. A group too small for that to pay takes the loop as a whole.
 * A batch that fails, that learns otherwise than a model alone, or in which equal models do not stay
   equal, is not taken. Neither is one of models that draw random numbers, such as by dropout.
 
 Times are those of one thread.
 """
 
+from __future__ import annotations
+
 import copy
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -54,12 +57,22 @@ class Way:
         side_by_side: Whether single models may be trained in threads: they draw nothing from
             torch's generator, which threads share, and their steps are long.
         bytes_each: Memory that a model takes in training; 0 if not known.
+        share: Time of a model in a full batch, as a share of its time alone; 0 if not known.
     """
 
     how: How = "loop"
     models: int = 1
     side_by_side: bool = False
     bytes_each: int = 0
+    share: float = 0.0
+
+    def pays(self, count: int) -> bool:
+        """Say whether batches, the last one filled up, are faster than `count` single models."""
+        return -(-count // self.models) * self.models * self.share <= count
+
+    def alone(self) -> Way:
+        """Return the way of models that are trained one by one."""
+        return dataclasses.replace(self, how="loop", models=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +123,8 @@ def measure(question: Question) -> Way:
             took = trial.seconds(limit=3 * count * slowest + FIRST) / count
             sound = _alike(trial.taught, alone.taught, question.precision)
             if took < needed * best and sound and (trial.even() or not processor):
-                way, best = Way(how=how, models=count, bytes_each=each), took
+                share = took / slowest
+                way, best = dataclasses.replace(way, how=how, models=count, share=share), took
                 needed = WORTH_IT
     log.info("a step of one model takes %.5f s, in batches %.5f s: %s", slowest, best, way)
     return way

@@ -135,17 +135,6 @@ class Looks:
         """Return what the evidence says of an audit that ended at a look."""
         return {"looks": list(self.sizes), "stopped_at": look}
 
-    def in_words(self, look: int) -> str:
-        """Return one sentence for the report."""
-        sizes = [str(size) for size in self.sizes]
-        planned = f"{', '.join(sizes[:-1])} and {sizes[-1]}"
-        error = 100 * self.profile.alpha
-        return (
-            f"The verdict was looked for after {planned} retrained models and was clear after "
-            f"{self.sizes[look - 1]}; each look spends a share of the error, so that all together "
-            f"are wrong no more often than {error:g} in 100 times."
-        )
-
 
 def looks_of(battery: Mapping[str, Any], profile: Profile, *, canary: bool) -> Looks | None:
     """Return the looks that the evidence speaks of, or nothing if it was a single look.

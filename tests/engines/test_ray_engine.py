@@ -24,8 +24,9 @@ from forget_audit.errors import EngineError, MissingDependency, ModelError
 from forget_audit.methods.finetune import Finetune
 from forget_audit.named_objects import imported_from
 from forget_audit.training.loop import Recipe
+from forget_audit.training.own_functions import FunctionTrainer
 from forget_audit.training.references import Counts, Workshop
-from forget_audit.training.trainers import FunctionTrainer, RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Rows
 
 COUNTS = Counts(retrained=6, originals=2, identity=1, shadows=2, candidate_shadows=3)

@@ -12,8 +12,9 @@ from forget_audit.audits.direct import certify
 from forget_audit.methods.retrain import Retrain
 from forget_audit.model_files import load_weights
 from forget_audit.seeds import derive, generator
+from forget_audit.training.own_functions import FunctionTrainer
 from forget_audit.training.references import Counts, Workshop, prepare_references
-from forget_audit.training.trainers import FirstMade, FunctionTrainer, SelfTrainer
+from forget_audit.training.trainers import FirstMade, SelfTrainer
 from forget_audit.types import Case, Trainer
 from tests.foreign.rows import FOREST, case_for
 

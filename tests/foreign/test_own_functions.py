@@ -11,8 +11,8 @@ from forget_audit.errors import ModelError
 from forget_audit.seeds import derive
 from forget_audit.streaming import Streamed
 from forget_audit.targets import weights_digest
-from forget_audit.training.own_functions import SEEDS, find_function
-from forget_audit.training.trainers import CallTrainer, FirstMade, FunctionTrainer
+from forget_audit.training.own_functions import SEEDS, CallTrainer, FunctionTrainer, find_function
+from forget_audit.training.trainers import FirstMade
 from forget_audit.types import Rows
 from tests.foreign import own
 from tests.foreign.rows import features, labels

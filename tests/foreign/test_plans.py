@@ -11,7 +11,8 @@ from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.errors import PlanError
 from forget_audit.plans.plan import Plan, check_plan
 from forget_audit.targets import weights_digest
-from forget_audit.training.trainers import FunctionTrainer, SelfTrainer
+from forget_audit.training.own_functions import FunctionTrainer
+from forget_audit.training.trainers import SelfTrainer
 from tests.foreign.rows import FOREST, table
 
 OPTIONS = {"n_estimators": 3, "max_depth": 2, "subsample": 0.5}

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from forget_audit.audits import commission, predicted
-from forget_audit.audits.commission import Commission, make_subject
+from forget_audit.audits.commission import Commission
+from forget_audit.audits.subject import make_subject
 from forget_audit.plans.plan import Plan, check_plan
 from forget_audit.predictions.arrays import LETTERS, PARTS
 from forget_audit.targets import Target

@@ -9,8 +9,9 @@ import pytest
 from forget_audit.architectures import Architecture
 from forget_audit.named_objects import code_digest
 from forget_audit.training.loop import Recipe
+from forget_audit.training.own_functions import FunctionTrainer
 from forget_audit.training.references import fingerprint
-from forget_audit.training.trainers import FunctionTrainer, RecipeTrainer
+from forget_audit.training.trainers import RecipeTrainer
 
 MINE = """\
 import numpy

@@ -261,14 +261,6 @@ def test_evidence_of_looks_is_verified_by_taking_them_again(ease: Floats) -> Non
     ]
 
 
-def test_one_sentence_says_what_was_done() -> None:
-    assert LOOKS.in_words(2) == (
-        "The verdict was looked for after 19, 39 and 79 retrained models and was clear after 39; "
-        "each look spends a share of the error, so that all together are wrong no more often than "
-        "5 in 100 times."
-    )
-
-
 def simulated(ease: Floats, lean: float, runs: int) -> Iterator[tuple[str, int]]:
     for seed in range(runs):
         look, weighed = until_it_stops(World(ease, 1000 + seed).models(lean))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit.audits.commission import Commission, from_plan, make_subject
+from forget_audit.audits.commission import Commission, from_plan
+from forget_audit.audits.subject import make_subject
 from forget_audit.errors import NotApplicable
 from forget_audit.plans.plan import check_plan
 from forget_audit.targets import weights_digest
