@@ -46,6 +46,7 @@ attacks = ["lira", "relearn", "ruli", "shadow_forgotten"]
 [report]
 formats = ["html"]
 """
+KEPT = {".safetensors", ".json"}
 TIMES = {"issued", "timings", "duration_s", "seconds"}
 
 
@@ -109,7 +110,7 @@ def evidence(folder: Path) -> Any:
 def finished_work(folder: Path) -> dict[Path, int]:
     """Return when each model and result was written."""
     files = (folder / ".forget-audit/models").rglob("*")
-    return {f.relative_to(folder): f.stat().st_mtime_ns for f in files if f.suffix != ".part"}
+    return {f.relative_to(folder): f.stat().st_mtime_ns for f in files if f.suffix in KEPT}
 
 
 def disturbed(tmp_path: Path, kills: int, seed: int) -> None:

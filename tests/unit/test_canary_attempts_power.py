@@ -100,7 +100,7 @@ def commissioned(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Co
 
     found: list[Commission] = []
 
-    def stop(ordered: Commission, _: object) -> None:
+    def stop(ordered: Commission, *_: object) -> None:
         found.append(ordered)
         raise ForgetAuditError("far enough")
 
