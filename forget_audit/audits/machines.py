@@ -14,11 +14,12 @@ from forget_audit.training.places import usable_device
 ENGINES = ("local", "ray")
 
 
-def chosen_device(asked: str) -> str:
+def chosen_device(asked: str, *, elsewhere: bool = False) -> str:
     """Return where models are trained, as torch has it.
 
     Args:
         asked: `cpu`, `cuda`, `cuda:1` and so on; `auto` takes a GPU if there is one.
+        elsewhere: Whether other machines train, which may have what this one lacks.
 
     Raises:
         PlanError: If there is no such device.
@@ -26,8 +27,8 @@ def chosen_device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return str(usable_device(asked))
-    except ModelError as error:
+        return str(torch.device(asked) if elsewhere else usable_device(asked))
+    except (ModelError, RuntimeError) as error:
         raise PlanError([Problem("--device", str(error))]) from error
 
 

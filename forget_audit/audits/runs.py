@@ -56,10 +56,15 @@ def read(path: Path, method: str | None = None) -> Plan:
 
 
 def commissioned(
-    plan: Plan, *, device: str = "auto", fresh: bool = False, workers: int = 1
+    plan: Plan,
+    *,
+    device: str = "auto",
+    fresh: bool = False,
+    workers: int = 1,
+    engine: str = "local",
 ) -> Commission:
     """Return the commission of a plan, with trained models remembered beside the plan."""
-    place = chosen_device(device)
+    place = chosen_device(device, elsewhere=engine != "local")
     cache = plan.folder / STATE / "models"
     if plan.predictions is not None:
         return predicted.from_plan(plan, cache=cache)
@@ -187,7 +192,7 @@ def certify(
     issue = issue or Issue()
     refuse_foreign(folder)
     key = None if issue.draft else find_key(issue.key, issue.ask)
-    ordered = commissioned(plan, device=device, fresh=fresh, workers=workers)
+    ordered = commissioned(plan, device=device, fresh=fresh, workers=workers, engine=engine)
     ordered, digest = _numbered(plan, ordered)
     state = plan.folder / STATE
     run = Unfinished.begin(state, digest, fresh=fresh)

@@ -69,16 +69,18 @@ def finish(folder: Path) -> float:
 
 
 def kill(folder: Path, after: float) -> bool:
-    """Kill a run some seconds after its start; say whether it was still running."""
+    """Kill a run some seconds after its start; say whether its report was not out yet."""
     process = command(folder)
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        return True
     process.communicate()
-    return False
+    return unfinished(folder)
+
+
+def unfinished(folder: Path) -> bool:
+    return any((folder / ".forget-audit/unfinished").glob("*.json"))
 
 
 def begun(folder: Path) -> Path:
@@ -86,8 +88,7 @@ def begun(folder: Path) -> Path:
     folder.mkdir()
     (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
     process = command(folder)
-    unfinished = folder / ".forget-audit/unfinished"
-    while not list(unfinished.glob("*.json")):
+    while not unfinished(folder):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
