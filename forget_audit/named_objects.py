@@ -104,8 +104,10 @@ def imported_from(folder: Path) -> list[str]:
 
 
 def _source(module: str) -> Path | None:
+    """Return the file of an imported module; some are made by code and name one that is not."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    return Path(file).resolve() if file is not None and file.endswith(".py") else None
+    named = file is not None and file.endswith(".py") and Path(file).is_absolute()
+    return Path(file).resolve() if named else None
 
 
 def _root(path: Path, module: str) -> Path:

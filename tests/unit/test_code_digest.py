@@ -2,12 +2,13 @@
 
 import importlib
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from forget_audit.architectures import Architecture
-from forget_audit.named_objects import code_digest
+from forget_audit.named_objects import code_digest, imported_from
 from forget_audit.training.loop import Recipe
 from forget_audit.training.own_functions import FunctionTrainer
 from forget_audit.training.references import fingerprint
@@ -94,3 +95,16 @@ def test_an_installed_package_counts_as_a_whole() -> None:
 
     assert code_digest("jinja2") == code_digest("jinja2.loaders") is not None
     assert code_digest(jinja2.loaders.__name__) != code_digest(typing_extensions.__name__)
+
+
+def test_modules_that_name_no_file_are_not_looked_for_in_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = types.ModuleType("made_by_code")
+    made.__file__ = "_made.py"  # as torch.ops does
+    monkeypatch.setitem(sys.modules, "made_by_code", made)
+    monkeypatch.chdir(tmp_path)
+    assert imported_from(tmp_path) == []
+    (tmp_path / "_made.py").write_text("import os\n")
+    assert imported_from(tmp_path) == []
+    assert code_digest("made_by_code") is None
