@@ -106,8 +106,9 @@ def imported_from(folder: Path) -> list[str]:
 def _source(module: str) -> Path | None:
     """Return the file of an imported module; some are made by code and name one that is not."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    named = file is not None and file.endswith(".py") and Path(file).is_absolute()
-    return Path(file).resolve() if named else None
+    if file is None or not file.endswith(".py") or not Path(file).is_absolute():
+        return None
+    return Path(file).resolve()
 
 
 def _root(path: Path, module: str) -> Path:

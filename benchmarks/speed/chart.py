@@ -1,6 +1,7 @@
 """The curves as a drawing that reads on light and on dark paper."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -37,10 +38,14 @@ MARKERS = ("o", "D")
 def svg(curves: Json) -> str:
     """Return the drawing; the same numbers give the same bytes."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.1 * len(curves), 3.0), layout="constrained")
+        columns = min(3, len(curves))
+        rows = -(-len(curves) // columns)
+        figure = Figure(figsize=(3.3 * columns, 3.0 * rows), layout="constrained")
         board = FigureCanvasSVG(figure)
-        panels = figure.subplots(1, len(curves), squeeze=False)[0]
-        for axes, curve in zip(panels, curves.values(), strict=True):
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        for axes, curve in zip(panels, curves.values(), strict=False):
             for k, line in enumerate(curve["lines"]):
                 name = f"{line['path'] or 'all attacks'}: {line['exponent']:.2f}"
                 axes.loglog(
@@ -51,14 +56,25 @@ def svg(curves: Json) -> str:
             axes.set_xlabel(curve["label"])
             axes.set_xticks(line["x"], [_short(x) for x in line["x"]])
             axes.minorticks_off()
+            ticks = _ticks([cpu for line in curve["lines"] for cpu in line["cpu"]])
+            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_ylim(ticks[0], ticks[-1])
+            axes.set_ylabel("processor seconds")
             axes.legend(title="exponent", loc="upper left", fontsize=7.5)
-        panels[0].set_ylabel("processor seconds")
         file = io.StringIO()
         board.print_svg(  # type: ignore[no-untyped-call]
             file, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
     text = file.getvalue().replace("<defs>", SHEET + "\n <defs>", 1)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Return steps of 1, 2 and 5 that enclose all values, with room above for the legend."""
+    steps = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 2, 5)]
+    below = max(k for k, step in enumerate(steps) if step <= min(values))
+    above = min(k for k, step in enumerate(steps) if step >= max(values))
+    return steps[below : above + 3]
 
 
 def _short(x: float) -> str:
