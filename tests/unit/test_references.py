@@ -40,9 +40,9 @@ def count_trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     trained: list[int] = []
     real = RecipeTrainer.each
 
-    def counting(self, x, y, subsets, seeds):  # type: ignore[no-untyped-def]
+    def counting(self, x, y, subsets, seeds, of=None):  # type: ignore[no-untyped-def]
         trained.append(len(subsets))
-        return real(self, x, y, subsets, seeds)
+        return real(self, x, y, subsets, seeds, of)
 
     monkeypatch.setattr(RecipeTrainer, "each", counting)
     return trained
@@ -82,8 +82,8 @@ def test_a_broken_run_keeps_every_model_that_was_finished(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads of a stopped batch would end later
     real = RecipeTrainer.each
 
-    def stopping(self, x, y, subsets, seeds):  # type: ignore[no-untyped-def]
-        for count, found in enumerate(real(self, x, y, subsets, seeds)):
+    def stopping(self, x, y, subsets, seeds, of=None):  # type: ignore[no-untyped-def]
+        for count, found in enumerate(real(self, x, y, subsets, seeds, of)):
             if count == 2:
                 raise Stopped
             yield found

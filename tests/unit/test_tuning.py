@@ -47,9 +47,9 @@ def test_no_test_row_and_no_yardstick_seed_is_used(monkeypatch: pytest.MonkeyPat
     trainer = type(guarded.case.trainer)
     each = trainer.each  # type: ignore[union-attr]
 
-    def noting(self: Any, x: Any, y: Any, subsets: Any, drawn: Any) -> Any:
+    def noting(self: Any, x: Any, y: Any, subsets: Any, drawn: Any, of: Any = None) -> Any:
         seeds.extend(drawn)
-        return each(self, x, y, subsets, drawn)
+        return each(self, x, y, subsets, drawn, of)
 
     monkeypatch.setattr(trainer, "each", noting)
     tried = tuning.tune(guarded, "finetune", trials=2, over=["lr"])
