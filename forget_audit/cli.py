@@ -148,7 +148,8 @@ def certify(
     ask = asker(passphrase_env, passphrase_fd, ask_passphrase)
     checked = runs.read(plan)
     if dry_run:
-        forecast = forecasts.forecast(checked, runs.commissioned(checked, device=device))
+        ordered = runs.commissioned(checked, device=device, engine=engine)
+        forecast = forecasts.forecast(checked, ordered)
         say_json(forecast) if as_json else say("\n".join(forecasts.lines(forecast)))
         return
     target = out or plan.with_name(f"{plan.stem}-audit")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import PlanError, Problem
+from forget_audit.whole_files import write_whole
 
 FILE = "attempts.json"
 
@@ -41,10 +42,7 @@ def count(folder: Path, request: str, plan: str) -> int:
     tried = known.get(request, [])
     if plan not in tried:
         tried.append(plan)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({**known, request: tried}, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps({**known, request: tried}, indent=2).encode() + b"\n")
     return tried.index(plan) + 1
 
 

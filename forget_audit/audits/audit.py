@@ -232,8 +232,9 @@ def _attack(
 def _experiment(commission: Commission, step: Progress) -> list[AttackResult]:
     """Return one row an experiment, remembered or carried out."""
     case, seed, method = commission.case, commission.seed, commission.method
-    known = _results(commission, partial(context_of_experiments, method, case, seed))
     labs, tried = _labs(commission), commission.experiments
+    context = partial(context_of_experiments, method, case, seed)
+    known = _results(commission, context) if tried else None
     return run_experiments(labs, case, seed, tried, step, results=known)
 
 

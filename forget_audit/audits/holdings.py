@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from forget_audit.errors import ForgetAuditError
 from forget_audit.keys.signing import home
 from forget_audit.types import Json
+from forget_audit.whole_files import write_whole
 
 SECRETS, MODELS = "secrets", "models"
 
@@ -53,10 +53,10 @@ def keep(report: str, state: Path, secret: bytes, models: tuple[Path, ...]) -> H
         models: Remembered models that were trained on what was to be forgotten.
     """
     path = state.resolve() / SECRETS / f"{report}.key"
-    write_private(path, secret)
+    write_whole(path, secret)
     found = Holdings(report=report, secret=path, models=tuple(m.resolve() for m in models))
     document = {"secret": str(path), "models": [str(model) for model in found.models]}
-    write_private(_register(report), json.dumps(document, indent=2).encode() + b"\n")
+    write_whole(_register(report), json.dumps(document, indent=2).encode() + b"\n")
     return found
 
 
@@ -90,16 +90,6 @@ def find(report: str, state: Path | None = None) -> Holdings:
 def forget(report: str) -> None:
     """Drop the register's entry of a report whose holdings are gone."""
     _register(report).unlink(missing_ok=True)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f"{path.name}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    part.replace(path)
 
 
 def _register(report: str) -> Path:

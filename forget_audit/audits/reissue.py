@@ -50,6 +50,7 @@ from forget_audit.trust import Trust
 from forget_audit.types import Json
 from forget_audit.verdict import scoretable
 from forget_audit.verification.verify import verify_path
+from forget_audit.whole_files import part_of
 
 Opinion = Literal["approved", "rejected"]
 
@@ -247,6 +248,6 @@ def _gone(
     digest = None if secret else file_digest(path)
     path.unlink()
     with contextlib.suppress(OSError):
-        path.with_suffix(".part").unlink()
+        part_of(path).unlink()
     tell(f"{what}: {path.name}")
     return {"name": "secret" if secret else path.name, "what": what, "sha256": digest}

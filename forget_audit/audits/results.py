@@ -18,6 +18,7 @@ from forget_audit.pools import Pool
 from forget_audit.targets import Target
 from forget_audit.training.references import fingerprint
 from forget_audit.types import Case
+from forget_audit.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,7 @@ class Results:
         file = self._file(kind)
         if file is None or result.outcome == "error":
             return
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = file.with_name(f"{file.name}.part")
-        part.write_bytes(RESULT.dump_json(result))
-        part.replace(file)
+        write_whole(file, RESULT.dump_json(result))
 
     def _file(self, kind: type) -> Path | None:
         code = code_of(kind)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from forget_audit.audits.holdings import write_private
 from forget_audit.digests import canonical_json
 from forget_audit.errors import ForgetAuditError
 from forget_audit.types import Json
+from forget_audit.whole_files import write_whole
 
 FOLDER = "unfinished"
 SECRET_BYTES = 32
@@ -71,7 +71,7 @@ class Unfinished:
             return cls(path=path, identity=_identity(known, path), continued=True)
         identity = Identity.new()
         document = {"secret": identity.secret.hex(), "day": identity.day.isoformat()}
-        write_private(path, canonical_json(document))
+        write_whole(path, canonical_json(document))
         return cls(path=path, identity=identity, continued=False)
 
     def place(self, head: Json) -> Json:
@@ -84,7 +84,7 @@ class Unfinished:
         kept = known.get("ledger")
         if isinstance(kept, dict) and kept.get("origin") == head["origin"]:
             return kept
-        write_private(self.path, canonical_json({**known, "ledger": dict(head)}))
+        write_whole(self.path, canonical_json({**known, "ledger": dict(head)}))
         return head
 
     def end(self) -> None:

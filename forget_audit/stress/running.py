@@ -27,6 +27,7 @@ from forget_audit.training.loop import fitting_threads
 from forget_audit.training.references import fingerprint
 from forget_audit.types import Json, Progress
 from forget_audit.verdict.profiles import PROFILES
+from forget_audit.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,4 @@ def _read(file: Path | None) -> Json | None:
 
 def _keep(file: Path | None, found: Json) -> None:
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(found), encoding="utf-8")
-        part.replace(file)
+        write_whole(file, json.dumps(found).encode())

@@ -25,8 +25,11 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ModelError(f"device {name!r}: expected such as cpu, cuda or cuda:1") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {name}: expected a GPU that torch can use, found none; take cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count() or "none"
+        raise ModelError(
+            f"device {name}: expected a GPU that torch can use, found {found}; take cpu"
+        )
     return device
 
 

@@ -31,6 +31,7 @@ from forget_audit.training.loop import Index
 from forget_audit.training.own_functions import CallTrainer, FunctionTrainer, find_function
 from forget_audit.training.trainers import RecipeTrainer, SelfTrainer
 from forget_audit.types import UNKNOWN, Case, Progress, Rows, Trainer
+from forget_audit.whole_files import write_whole
 from forget_audit.zoo.foreign_names import content
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Workshop:
             models[k] = model
             file = files[k]
             if file is not None:
-                _keep(model, file)
+                write_whole(file, safetensors_bytes(model))
             self.progress(1)
         for file, subset in zip(files, subsets, strict=True):
             if file is not None and _saw(rows.take(subset), self.case):
@@ -160,12 +161,15 @@ class Workshop:
         made_by = fingerprint(self.case.trainer)
         if self.cache is None or made_by is None:
             return [None] * len(subsets)
-        names = []
-        for seed, subset in zip(seeds, subsets, strict=True):
-            content = arrays_digest({"x": rows.contents[subset], "y": rows.y[subset]})
-            key = sha256(canonical_json([made_by, content, str(seed)]))
-            names.append(self.cache / f"{key}.safetensors")
-        return list(names)
+        content = {  # most groups train all models on the very same rows
+            id(subset): arrays_digest({"x": rows.contents[subset], "y": rows.y[subset]})
+            for subset in {id(subset): subset for subset in subsets}.values()
+        }
+        keys = [
+            sha256(canonical_json([made_by, content[id(subset)], str(seed)]))
+            for seed, subset in zip(seeds, subsets, strict=True)
+        ]
+        return [self.cache / f"{key}.safetensors" for key in keys]
 
     def _fit(
         self, rows: Rows, subsets: Sequence[Index], seeds: Sequence[int], wanted: Sequence[int]
@@ -283,10 +287,3 @@ def _saw(rows: Rows, case: Case) -> bool:
     if case.attribute is not None:
         asked &= rows.y[:, case.attribute] != UNKNOWN
     return bool(asked.any())
-
-
-def _keep(model: nn.Module, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_suffix(".part")
-    part.write_bytes(safetensors_bytes(model))
-    part.replace(file)

@@ -21,6 +21,7 @@ from forget_audit.seeds import derive, generator
 from forget_audit.targets import weights_digest
 from forget_audit.training.references import Workshop, fingerprint
 from forget_audit.types import Case
+from forget_audit.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -98,15 +99,8 @@ def _recalled(workshop: Workshop, file: Path | None) -> Unlearned | None:
 def _noted(workshop: Workshop, file: Path | None, made: Unlearned) -> Unlearned:
     """Remember what was made, if that is possible, and return it."""
     if file is not None and same_build(made.model, workshop.template()):
-        report = file.with_suffix(".json")
-        report.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path, data in (
-            (report, REPORT.dump_json(made.report)),
-            (file, safetensors_bytes(made.model)),
-        ):
-            part = path.with_name(f"{path.name}.part")
-            part.write_bytes(data)
-            part.replace(path)
+        write_whole(file.with_suffix(".json"), REPORT.dump_json(made.report))
+        write_whole(file, safetensors_bytes(made.model))
         workshop.held(file)
     return made
 

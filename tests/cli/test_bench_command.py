@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,14 +10,14 @@ import numpy as np
 import pytest
 from torch import nn
 
-from forget_audit import cli, registry
+from forget_audit import registry
 from forget_audit.bench import requests as bench_requests
 from forget_audit.contracts import MethodInfo, Unlearned
 from forget_audit.methods.finetune import Finetune
 from forget_audit.training.loop import Recipe
 from forget_audit.types import Case
+from tests.fixtures.commands import Run
 
-Run = Callable[..., tuple[int, str, str]]
 SMALL = ("--request", "instance", "--seeds", 1, "--references", 3, "--workers", 1)
 
 
@@ -30,7 +29,7 @@ class Broken(Finetune):
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     registry.methods()
     monkeypatch.setitem(registry._methods, "broken", Broken)
     asked = dataclasses.replace(
@@ -41,16 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     )
     monkeypatch.setitem(bench_requests.REQUESTS, "instance", asked)
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["forget-audit", "bench", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(stop.value.code or 0), out, err
-
-    return call
+    return partial(run, "bench")
 
 
 def test_bench_writes_its_files_and_says_where(run: Run, tmp_path: Path) -> None:

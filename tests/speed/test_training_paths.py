@@ -20,7 +20,7 @@ from forget_audit.targets import weights_digest
 from forget_audit.training import memory, remembered_ways, ways
 from forget_audit.training.loop import Recipe
 from forget_audit.training.perceptrons import Perceptrons, is_perceptron, slopes
-from forget_audit.training.places import equal_groups
+from forget_audit.training.places import equal_groups, usable_device
 from forget_audit.training.remembered_ways import FILE, way_for
 from forget_audit.training.stacks import Stack
 from forget_audit.training.together import learner_of
@@ -407,3 +407,17 @@ def test_a_device_that_is_not_there_is_said_so() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="expected a GPU that torch can use, found none"):
             replace(trainer("mlp"), device="cuda")(x[:9], y[:9], 0)
+
+
+@pytest.mark.parametrize(("name", "there"), [("cuda:1", 1), ("cuda", 0), ("abacus", 8)])
+def test_devices_that_are_not_there_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, there: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(ModelError, match="expected"):
+        usable_device(name)
+
+
+def test_devices_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(usable_device(n)) for n in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]

@@ -95,6 +95,7 @@ def test_an_installed_package_counts_as_a_whole() -> None:
 
     assert code_digest("jinja2") == code_digest("jinja2.loaders") is not None
     assert code_digest(jinja2.loaders.__name__) != code_digest(typing_extensions.__name__)
+    assert code_digest(typing_extensions.__name__) is not None
 
 
 def test_modules_that_name_no_file_are_not_looked_for_in_this_folder(
