@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
-from statsmodels.stats.proportion import proportion_confint
 
 from forget_audit.nulls import Null as Null
 from forget_audit.nulls import calibrate as calibrate
@@ -148,7 +147,9 @@ def auc_interval(forget: Floats, control: Floats, level: float = 0.95) -> tuple[
 
 def binomial_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Return the exact interval of Clopper and Pearson for `k` successes of `n`."""
-    low, high = proportion_confint(k, n, alpha=1 - level, method="beta")
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, k, n - k + 1) if k > 0 else 0.0
+    high = stats.beta.isf(tail, k + 1, n - k) if k < n else 1.0
     return float(low), float(high)
 
 

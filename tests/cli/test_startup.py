@@ -39,6 +39,12 @@ def test_help_loads_nothing_heavy(group: str) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_statistics_load_no_data_frames() -> None:
+    tell = "import sys, forget_audit.stats; print({'pandas', 'statsmodels'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", tell], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"
+
+
 def test_help_takes_less_than_half_a_second() -> None:
     times = []
     for _ in range(3):
