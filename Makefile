@@ -6,7 +6,8 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: demo test check format slow calibrate bench bench-gpu compare stress bare accessibility tables docs wheel clean
+.PHONY: demo test check format slow calibrate bench bench-gpu compare stress bare accessibility
+.PHONY: tables docs wheel release bounds audit licences fuzz soak clean
 
 demo:    ## three audits of deletion requests on real people's records
 	@scripts/setup.sh demo
@@ -67,6 +68,7 @@ tables:  ## write the generated tables and pages of README and docs
 	@scripts/setup.sh test
 	$(BIN)/python -m scripts.tables --write
 	$(BIN)/python -m scripts.cards --write
+	$(BIN)/python -m scripts.licences --write
 
 docs:    ## the documentation as a site, checked: no warnings, no dead links, nothing fetched
 	@scripts/setup.sh test
@@ -74,7 +76,30 @@ docs:    ## the documentation as a site, checked: no warnings, no dead links, no
 
 wheel:   ## sdist, and the wheel made from it
 	@scripts/setup.sh test
-	$(BIN)/python -m build --outdir dist
+	scripts/build.sh dist
+
+release: ## sdist, wheel, list of parts (CycloneDX) and checksums, of the last commit
+	@scripts/setup.sh test
+	scripts/release.sh dist
+
+bounds:  ## tests with the lowest and the highest packages allowed; 7 GB each, from a package index
+	scripts/bounds.sh
+
+audit:   ## known weaknesses of what this package needs, where the advisory service can be reached
+	@scripts/setup.sh test
+	$(BIN)/python -m scripts.advisories
+
+licences:  ## whether all that this package needs may be used commercially
+	@scripts/setup.sh test
+	$(BIN)/python -m scripts.licences
+
+fuzz:    ## hostile files at every door, 200,000 of them
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --cases 200000
+
+soak:    ## hundreds of audits in one process, and many processes at one ledger
+	@scripts/setup.sh test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
 
 clean:   ## remove everything that is made from the sources
 	rm -rf .venv build dist site *.egg-info .coverage forget-audit-demo

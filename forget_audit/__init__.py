@@ -4,8 +4,8 @@ The public names are loaded on first use, so that reports and verification need 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as of typing, which a hostile folder may hold too: see __main__
 if TYPE_CHECKING:
     from forget_audit.audits.audit import Audit
     from forget_audit.audits.direct import certify

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,10 @@ import torch
 from torch import nn
 
 from forget_audit.errors import ForgetAuditError, ModelError
+from forget_audit.faults import out_of_memory
 from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.named_objects import import_object
+from forget_audit.own_calls import guarded
 from forget_audit.registry import unknown
 from forget_audit.types import Features
 from forget_audit.zoo import foreign_names
@@ -79,7 +82,8 @@ class Architecture:
         builder = find_builder(self.name, self.folder)
         outputs = 1 if self.head == "binary" else self.n_classes
         try:
-            model = builder(self.shape, outputs, **self.options)
+            with guarded() if ":" in self.name else nullcontext():
+                model = builder(self.shape, outputs, **self.options)
         except TypeError as error:
             raise ModelError(
                 f"{self.name} does not accept {dict(self.options)}: {error}"
@@ -87,6 +91,8 @@ class Architecture:
         except ForgetAuditError:
             raise
         except Exception as error:
+            if out_of_memory(error):
+                raise
             raise ModelError(
                 f"{self.name} cannot be built for rows of shape {self.shape} with "
                 f"{dict(self.options)}: {type(error).__name__}: {error}"

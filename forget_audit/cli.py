@@ -1,13 +1,13 @@
 """The command line: one function a command, exit codes as documented, never a traceback.
 
-0 the answer is yes, 1 it is no, 2 the plan or the call is wrong, 3 undecided, 4 the audit failed.
+0 the answer is yes, 1 it is no, 2 the plan or the call is wrong, 3 undecided, 4 the audit failed;
+`forget_audit.commands.ending` has what happens when it is stopped or the machine breaks.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ import forget_audit
 from forget_audit.commands import (
     bench,
     catalogue,
+    ending,
     gate,
     init,
     keys,
@@ -29,7 +30,7 @@ from forget_audit.commands import (
 )
 from forget_audit.commands.release import KeyOption, LedgerOption, PassphraseEnv, PassphraseFd
 from forget_audit.console import Bars, ask_passphrase, complain, say, say_json
-from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
+from forget_audit.faults import prepare_streams
 
 CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
@@ -69,23 +70,10 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes for training functi
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    logging.basicConfig(level=os.environ.get("FORGET_AUDIT_LOG", "ERROR").upper())
-    try:
-        app()
-    except PlanError as error:
-        complain(f"the {error.subject} has {len(error.problems)} problem(s):")
-        for problem in error.problems:
-            complain(f"  {problem}")
-        sys.exit(2)
-    except KeyFileError as error:
-        complain(str(error))
-        sys.exit(2)
-    except ForgetAuditError as error:
-        complain(str(error))
-        sys.exit(4)
-    except KeyboardInterrupt:
-        complain("stopped; trained models are remembered, the same command goes on from there")
-        sys.exit(130)
+    prepare_streams()
+    level = logging.getLevelNamesMapping().get(os.environ.get("FORGET_AUDIT_LOG", "ERROR").upper())
+    logging.basicConfig(level=level or logging.ERROR)
+    ending.end(ending.code_of(app))
 
 
 @app.callback(invoke_without_command=True)

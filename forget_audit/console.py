@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from forget_audit import stopping
 from forget_audit.errors import KeyFileError
+from forget_audit.faults import storage_error
 
-PASSPHRASE = "FORGET_AUDIT_PASSPHRASE"
-ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
-ANSWERS = Console(highlight=False, soft_wrap=True)
+PASSPHRASE = "FORGET_AUDIT_PASSPHRASE"  # noqa: S105  the name of a variable
+
+
+class ReaderGone(BaseException):
+    """Whoever read standard output went away, such as `head`, which is no error of ours."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise what happened, where rich would end the process with a code that means FAIL."""
+        raise ReaderGone
+
+
+ERRORS = _Console(stderr=True, highlight=False, soft_wrap=True)
+ANSWERS = _Console(highlight=False, soft_wrap=True)
 
 
 class Bars:
@@ -36,22 +52,61 @@ class Bars:
         shown = sys.stderr.isatty()
         with progress.Progress(*columns, console=ERRORS, transient=True, disable=not shown) as bars:
             task = bars.add_task(name, total=total)
-            yield lambda steps: bars.advance(task, steps)
+
+            def step(steps: int) -> None:
+                stopping.check()
+                bars.advance(task, steps)
+
+            yield step
 
 
 def say(text: str) -> None:
     """Write a line of an answer to standard output, without interpreting markup."""
-    ANSWERS.print(text, markup=False)
+    with _answering():
+        ANSWERS.print(text, markup=False)
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, without interpreting markup."""
-    ERRORS.print(text, markup=False)
+    """Write a line to standard error, without interpreting markup; who cannot hear it, does not."""
+    with contextlib.suppress(OSError, ValueError, ReaderGone):
+        ERRORS.print(text, markup=False)
 
 
 def say_json(value: Any) -> None:
     """Write JSON alone to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    say_bytes(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def say_bytes(data: bytes) -> None:
+    """Write bytes as they are to standard output."""
+    with _answering():
+        sys.stdout.flush()
+        binary = getattr(sys.stdout, "buffer", None)
+        if binary is None:  # a notebook or a test has put something else there
+            sys.stdout.write(data.decode())
+        else:
+            binary.write(data)
+
+
+def flush() -> None:
+    """Hand over all that was said, and notice if that fails.
+
+    Raises:
+        ReaderGone: If nobody reads any more.
+        StorageError: If standard output is a file and the disk is full.
+    """
+    with _answering():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+    except OSError as error:
+        raise storage_error(error, Path("standard output")) from error
 
 
 def end_with(broken: Iterable[str]) -> NoReturn:
@@ -75,4 +130,16 @@ def ask_passphrase() -> str:
         raise KeyFileError(
             f"the signing key has a passphrase or PIN; set {PASSPHRASE}, or run in a terminal"
         )
-    return str(typer.prompt("passphrase or PIN of the signing key", hide_input=True, err=True))
+    question = "passphrase or PIN of the signing key"
+    try:
+        return str(typer.prompt(question, hide_input=True, err=True))
+    except typer.Abort as error:  # the end of the input; typer would end with the code of a FAIL
+        raise KeyFileError(f"no answer to: {question}") from error
+
+
+def confirmed(question: str) -> bool:
+    """Ask for a yes; no answer is none."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False

@@ -1,6 +1,7 @@
 """A deletion request on a data set: which rows play which role."""
 
 import csv
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from forget_audit.seeds import generator
 from forget_audit.types import Case, Scope, Trainer
 
 ROLES = ("train", "test", "auxiliary")
+LARGEST_LIST = 128 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,16 +268,30 @@ def read_ids(path: Path) -> tuple[str, ...]:
     """Read row ids: one a line, or the column `id` of a csv file.
 
     Raises:
-        CaseError: If there is none, or one occurs twice.
+        CaseError: If it cannot be read, a line has no id, or one occurs twice.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = [line for line in csv.reader(file) if line]
-    column = lines[0].index("id") if lines and "id" in lines[0] else 0
-    start = 1 if lines and "id" in lines[0] else 0
-    ids = [line[column].strip() for line in lines[start:] if len(line) > column]
+    try:
+        if path.stat().st_size > LARGEST_LIST:
+            raise CaseError(
+                f"{path.name} is larger than {LARGEST_LIST // 2**20} MiB, a list of ids"
+            )
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            lines = [(reader.line_num, line) for line in reader if line]
+    except (OSError, ValueError, csv.Error) as error:
+        raise CaseError(
+            f"{path.name} cannot be read as a list of ids ({error}); expected text in UTF-8, one "
+            "id a line, or a column called id"
+        ) from error
+    named = bool(lines) and "id" in lines[0][1]
+    column = lines[0][1].index("id") if named else 0
+    ids = [line[column].strip() if len(line) > column else "" for _, line in lines[named:]]
     if not ids:
         raise CaseError(f"{path.name} holds no ids; expected one a line, or a column called id")
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    if "" in ids:
+        number = lines[named:][ids.index("")][0]
+        raise CaseError(f"{path.name} has no id in line {number}; nobody is left out unseen")
+    twice = sorted(name for name, n in Counter(ids).items() if n > 1)
     if twice:
         raise CaseError(f"{path.name} lists {twice[0]!r} twice")
     return tuple(ids)

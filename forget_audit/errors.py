@@ -78,6 +78,22 @@ class EngineError(ForgetAuditError):
     """A cluster cannot be reached, cannot run a task, or lost one for good."""
 
 
+class StorageError(ForgetAuditError):
+    """The system refuses to read or write a file; the message names it and says what to do."""
+
+
+class MemoryShortage(ForgetAuditError):
+    """Memory ran out although everything that can be made smaller was."""
+
+
+class MachineError(ForgetAuditError):
+    """A part of the machine failed, such as a GPU or a worker process."""
+
+
+class Busy(ForgetAuditError):
+    """Another process works in the same folder."""
+
+
 class KeyFileError(ForgetAuditError):
     """A signing key or certificate cannot be read or used."""
 

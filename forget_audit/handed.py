@@ -102,5 +102,5 @@ def _leaf(certificates: tuple[x509.Certificate, ...]) -> x509.Certificate:
 def _from_der(content: bytes) -> bytes:
     try:
         return x509.load_der_x509_certificate(content).public_bytes(_PEM)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise KeyFileError("expected a certificate in DER") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,15 +13,20 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import ForgetAuditError, ModelError
 from forget_audit.foreign.answering import Filed
 from forget_audit.model_identity import folder_files
+from forget_audit.packed import check_archive, check_pickle
 from forget_audit.zoo.heads import OneOutput
 
 log = logging.getLogger(__name__)
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SEAL = "forget-audit-sha256"
 LONGEST_REASON = 200
+ARCHIVE = b"PK\x03\x04"
+PICKLES_BEFORE_DATA = 5  # of a file as torch wrote them before 1.6
 PREFIXES = ("module.", "_orig_mod.")
 ELSEWHERE = {
     ".json": 'architecture = "xgboost"',
@@ -55,6 +61,8 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
         ModelError: If the file is unsafe, damaged, ambiguous, or does not fit the architecture.
     """
     inner = model.inner if isinstance(model, OneOutput) else model
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ModelError(f"{path.name} is neither a file nor a folder, so it cannot hold a model")
     try:
         if path.is_dir():
             folder_files(path)
@@ -75,13 +83,46 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
 
 def safetensors_bytes(model: nn.Module) -> bytes:
     """Return the weights of `model` as the content of a safetensors file."""
+    return save(_tensors(model))
+
+
+def remembered_bytes(model: nn.Module) -> bytes:
+    """Return a safetensors file that says itself what it holds, so that damage is seen."""
+    tensors = _tensors(model)
+    return save(tensors, metadata={SEAL: _seals(save(tensors))[0]})
+
+
+def load_remembered(model: nn.Module, path: Path) -> nn.Module:
+    """Load weights that `remembered_bytes` wrote.
+
+    Raises:
+        ModelError: If they are others, damaged, or do not fit the architecture.
+    """
+    try:
+        own, stated = _seals(path.read_bytes())
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path.name} cannot be read: {_first_line(error)}") from error
+    if own != stated:
+        raise ModelError(f"{path.name} does not hold the weights that were written")
+    return load_weights(model, path)
+
+
+def _seals(data: bytes) -> tuple[str, object]:
+    """Return the SHA-256 of what a safetensors file holds, and what it says that this is."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    stated = header.pop("__metadata__", {}).get(SEAL)
+    return sha256(canonical_json(header) + data[start:]), stated
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     tensors, seen = {}, set()
     for name, tensor in model.state_dict().items():
         kept = tensor.detach().cpu().contiguous()
         place = kept.untyped_storage().data_ptr()
         tensors[name] = kept.clone() if place in seen else kept  # tied weights are written twice
         seen.add(place)
-    return save(tensors)
+    return tensors
 
 
 def unwrapped(found: object, model: nn.Module, name: str) -> State:
@@ -144,12 +185,33 @@ def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_torch_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(
             f"{path.name} is not a safe model file ({_first_line(error)}); nothing in it was run. "
             "Save the state dict with safetensors.torch.save_file"
         ) from error
+
+
+def _check_torch_file(path: Path) -> None:
+    """Refuse a file that torch would unpack, or follow, without end.
+
+    Raises:
+        ValueError: If it is one, or is damaged.
+    """
+    with path.open("rb") as file:
+        if file.read(len(ARCHIVE)) != ARCHIVE:  # as torch tells them apart
+            file.seek(0)
+            for _ in range(PICKLES_BEFORE_DATA):
+                check_pickle(file)
+            return
+        check_archive(file, path.stat().st_size)
+    with zipfile.ZipFile(path) as archive:
+        for item in archive.infolist():
+            if item.filename.endswith("/data.pkl"):
+                with archive.open(item) as inside:
+                    check_pickle(inside)
 
 
 def _read_folder(folder: Path) -> object:
@@ -161,9 +223,11 @@ def _read_folder(folder: Path) -> object:
     try:
         places: dict[str, str] = json.loads((folder / INDEX).read_bytes())["weight_map"]
         parts = sorted(set(places.values()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
         raise ModelError(f"{INDEX} is not sound: {_first_line(error)}") from error
-    strange = [p for p in parts if Path(p).name != p or not p.endswith(".safetensors")]
+    strange = [part for part in parts if not _is_beside(part)]
     if strange:
         raise ModelError(f"{INDEX} names {strange[0]!r}, which is no safetensors file beside it")
     state: dict[str, Any] = {}
@@ -175,7 +239,18 @@ def _read_folder(folder: Path) -> object:
     return state
 
 
+def _is_beside(part: object) -> bool:
+    """Say whether this is the name of a safetensors file in the same folder."""
+    return (
+        isinstance(part, str)
+        and part.endswith(".safetensors")
+        and part.isprintable()
+        and Path(part).name == part
+    )
+
+
 def _load(model: nn.Module, state: State) -> None:
+    _check_numbers(model, state)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
@@ -183,6 +258,33 @@ def _load(model: nn.Module, state: State) -> None:
         reason = "; ".join(_short(line) for line in said[1:3] or said) or type(error).__name__
         hint = "; give the folder that it was saved in" if isinstance(model, ReadsFolders) else ""
         raise ModelError(f"the file does not fit the architecture: {reason}{hint}") from error
+
+
+def _check_numbers(model: nn.Module, state: State) -> None:
+    """Refuse numbers of another kind, which torch would quietly turn into those of the model.
+
+    Raises:
+        ModelError: If weights are not finite, or are whole numbers or complex ones where the
+            architecture has others.
+    """
+    for name, own in model.state_dict().items():
+        found = state.get(name)
+        if not isinstance(found, torch.Tensor) or not isinstance(own, torch.Tensor):
+            continue
+        if found.shape == own.shape and _kind(found) != _kind(own):
+            raise ModelError(
+                f"the file does not fit the architecture: expected {name} of {own.dtype}, found "
+                f"{found.dtype}"
+            )
+        if found.is_floating_point() and not found.is_meta and not torch.isfinite(found).all():
+            raise ModelError(
+                f"the file holds numbers that are not finite, in {name}: training has failed, or "
+                "the file is damaged"
+            )
+
+
+def _kind(tensor: torch.Tensor) -> tuple[bool, ...]:
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.is_quantized, tensor.is_sparse
 
 
 def _short(line: str) -> str:

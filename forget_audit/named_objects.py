@@ -11,6 +11,7 @@ from pathlib import Path
 import forget_audit
 from forget_audit.digests import file_digest, sha256, sources_digest
 from forget_audit.errors import ModelError
+from forget_audit.own_calls import guarded, place_of
 
 
 def import_object(reference: str) -> object:
@@ -21,11 +22,13 @@ def import_object(reference: str) -> object:
     """
     module, _, name = reference.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        with guarded():
+            return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ModelError(f"cannot import {reference}: {error}") from error
     except Exception as error:
-        broken = f"{type(error).__name__}: {error}"
+        place = place_of(error)
+        broken = f"{type(error).__name__}: {error}" + (f" ({place})" if place else "")
         raise ModelError(f"cannot import {reference}: {broken}") from error
 
 

@@ -27,6 +27,8 @@ class Outputs:
         units_f: Number of the person behind each forget row `(n_f,)`, counted from 0; every row
             is a unit of its own if left out.
         units_t: The same of the control rows `(n_t,)`.
+        second: Log-odds of the label on forget and control rows `(models, rows)` when asked again,
+            by the way of asking; empty if nobody was.
     """
 
     logits_f: Floats
@@ -38,6 +40,7 @@ class Outputs:
     traces: Mapping[str, Floats] = field(default_factory=dict)
     units_f: Labels | None = None
     units_t: Labels | None = None
+    second: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.logits_f)
@@ -61,6 +64,7 @@ class Outputs:
             retain_accuracy=self.retain_accuracy[index],
             test_accuracy=self.test_accuracy[index],
             traces={name: values[index] for name, values in self.traces.items()},
+            second={way: (pair[0][index], pair[1][index]) for way, pair in self.second.items()},
         )
 
     @staticmethod
@@ -76,6 +80,13 @@ class Outputs:
             traces={
                 name: np.concatenate([group.traces[name] for group in groups])
                 for name in first.traces
+            },
+            second={
+                way: (
+                    np.concatenate([group.second[way][0] for group in groups]),
+                    np.concatenate([group.second[way][1] for group in groups]),
+                )
+                for way in first.second
             },
         )
 

@@ -22,7 +22,9 @@ from forget_audit.plans.sections import REPORT_ID, Section
 from forget_audit.reports import reading
 from forget_audit.reports.attestation import AUDIT_TYPE, open_self_signed
 from forget_audit.reports.folders import AUDIT, SCORES
+from forget_audit.rows import is_text
 from forget_audit.verdict.scoretable import from_bytes
+from forget_audit.whole_files import write_output
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -57,7 +59,10 @@ def prove(run: Run, record: str, secret: bytes) -> Proof:
     if SCORES not in run.files:
         raise VerificationError("the scores of this run were purged: no proof can be made")
     scores = from_bytes(reading.read(run.folder / SCORES))
-    names = sorted(np.asarray(scores["id_f"]).tolist())
+    listed = scores.get("id_f", np.zeros(0))
+    if listed.ndim != 1 or listed.dtype.kind != "U" or not is_text(listed):
+        raise VerificationError("the scores hold no pseudonyms of the forget rows")
+    names = sorted(listed.tolist())
     key = pseudonym_key(record, secret)
     name = pseudonym(record, key)
     if name not in names:
@@ -76,7 +81,7 @@ def prove(run: Run, record: str, secret: bytes) -> Proof:
 
 def write(path: Path, proof: Proof) -> None:
     """Write a proof as JSON."""
-    path.write_text(proof.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_output(path, proof.model_dump_json(indent=2) + "\n")
 
 
 def read(path: Path) -> Proof:

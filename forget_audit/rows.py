@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.errors import CaseError
+from forget_audit.row_forms import FORMS
 from forget_audit.streaming import Features, Streamed, as_stream, pick
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.str_]
 
+LAST_CHARACTER = 0x10FFFF
+BLOCK = 1 << 16  # bytes of features that are looked at together
 UNKNOWN = -1  # a label of a label matrix that nobody may learn from
 
 
@@ -42,7 +45,8 @@ class Rows:
             unit of its own if left out.
 
     Raises:
-        CaseError: If lengths differ, an id occurs twice, or a matrix holds other numbers.
+        CaseError: If lengths differ, features or labels are no numbers, labels are not whole, an id
+            is missing or occurs twice, or a matrix holds other numbers.
     """
 
     x: Features
@@ -51,22 +55,23 @@ class Rows:
     units: Ids | None = None
 
     def __post_init__(self) -> None:
+        for name, (what, convert) in FORMS.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Streamed):
+                object.__setattr__(self, name, read_only(convert(value, what)))
         if not len(self.x) == len(self.y) == len(self.ids):
             raise CaseError(
                 "features, labels and ids must have one entry a row, "
                 f"found {len(self.x)}, {len(self.y)} and {len(self.ids)}"
             )
+        for name, texts in (("ids", self.ids), ("units", self.units)):
+            if texts is not None and not is_text(np.asarray(texts, dtype=np.str_)):
+                raise CaseError(f"row {name} must be text in Unicode, found other characters")
         if len(np.unique(self.ids)) != len(self.ids):
             values, counts = np.unique(self.ids, return_counts=True)
             raise CaseError(f"row ids must be distinct, found {str(values[counts > 1][0])!r} twice")
         if self.units is not None and len(self.units) != len(self.ids):
             raise CaseError(f"expected the unit of {len(self)} rows, found {len(self.units)}")
-        kinds = {"x": np.float32, "y": np.int64, "ids": np.str_, "units": np.str_}
-        for name, dtype in kinds.items():
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Streamed):
-                array: npt.NDArray[Any] = np.asarray(value, dtype=dtype)
-                object.__setattr__(self, name, read_only(array))
         if self.y.ndim > 2 or (self.y.ndim == 2 and not np.isin(self.y, (UNKNOWN, 0, 1)).all()):
             raise CaseError(
                 "expected classes (n,) or a label matrix (n, labels) of 0, 1 and -1 for unknown, "
@@ -102,8 +107,26 @@ class Rows:
 
     @cached_property
     def contents(self) -> npt.NDArray[np.bytes_]:
-        """SHA-256 in hexadecimal of the features of each row `(n,)`; every row is read for it."""
-        found = [sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in self.x]
+        """SHA-256 in hexadecimal of the features of each row `(n,)`; every row is read for it.
+
+        Raises:
+            CaseError: If a row holds a number that is not finite.
+        """
+        found: list[str] = []
+        odd: list[str] = []
+        wide = int(np.prod(self.x.shape[1:], dtype=np.int64)) * self.x.dtype.itemsize
+        step = max(1, BLOCK // max(1, wide))
+        for start in range(0, len(self), step):
+            block = np.ascontiguousarray(self.x[start : start + step])
+            block = block + np.float32(0)  # zero is zero, whatever its sign
+            found += [sha256(row.tobytes()).hexdigest() for row in block]
+            sound = np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
+            odd += self.ids[start : start + step][~sound].tolist()
+        if odd:
+            raise CaseError(
+                f"features must be finite float32 numbers, found NaN, infinities or larger numbers "
+                f"in {len(odd)} rows (first: {odd[0]}); drop these rows, or fill and scale them"
+            )
         return np.array(found, dtype="S64")
 
     def numbered(self) -> tuple[int, Labels]:
@@ -128,6 +151,19 @@ class Rows:
         if all("contents" in part.__dict__ for part in parts):
             whole.__dict__["contents"] = np.concatenate([part.contents for part in parts])
         return whole
+
+
+def is_text(names: npt.NDArray[Any]) -> bool:
+    """Say whether an array of text holds characters of Unicode alone, and no halves of them.
+
+    numpy stores whatever number a file gives, and breaks later, when it becomes text of Python.
+    """
+    if not names.size or not names.dtype.itemsize:
+        return True
+    native = np.ascontiguousarray(names.astype(names.dtype.newbyteorder("="), copy=False))
+    points = native.reshape(-1).view(np.uint32)
+    halves = (points >= 0xD800) & (points < 0xE000)
+    return not bool(np.any(halves | (points > LAST_CHARACTER)))
 
 
 def unit_numbers(names: Ids) -> Labels:

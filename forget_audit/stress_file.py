@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,9 +23,12 @@ def read_stress(path: Path) -> Json:
         VerificationError: If it cannot be read, or is something else.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise VerificationError(f"{path.name} is no regular file")
         if path.stat().st_size > LARGEST:
             raise VerificationError(f"{path.name} is larger than any result of a stress test")
-        document = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        document = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except OSError as error:
         raise VerificationError(f"{path.name} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -38,3 +42,10 @@ def read_stress(path: Path) -> Json:
         )
     found: Json = document
     return found
+
+
+def _finite(text: str) -> float:
+    """Return a number; JSON has no others, and no page can print them."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number

@@ -4,7 +4,7 @@ A target owns evaluation mode, device and batching, so that no attack can forget
 """
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,11 +13,14 @@ from torch import nn
 
 from forget_audit import stats
 from forget_audit.answers_store import AnswersStore, Known
+from forget_audit.asking import ask, check_models, refuse_probabilities, running
+from forget_audit.asking import device_of as device_of
+from forget_audit.asking import evaluating as evaluating
 from forget_audit.digests import arrays_digest
 from forget_audit.errors import AccessError, ModelError
 from forget_audit.foreign.answering import AnswersOnly
 from forget_audit.labels import label_loss
-from forget_audit.types import ACCESS_ORDER, UNKNOWN, Access, Features, Floats, Labels, Rows
+from forget_audit.types import ACCESS_ORDER, UNKNOWN, Access, Case, Features, Floats, Labels, Rows
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ANSWERS = AnswersStore()
@@ -114,7 +117,7 @@ class Target:
         """
         self._require("gradient", "gradients")
         parts = []
-        with evaluating(self._model), torch.enable_grad():
+        with evaluating(self._model), running("for gradients"), torch.enable_grad():
             device = device_of(self._model)
             for start in range(0, len(rows), self._batch_size):
                 part = slice(start, start + self._batch_size)
@@ -137,7 +140,7 @@ class Target:
         if not self._order:
             order: list[str] = []
             with self._watching(lambda name, _: order.append(name)):
-                self._run(rows.x[:1])
+                self._run(rows.x[:2])
             self._order.append(tuple(dict.fromkeys(order))[1:])
         return self._order[0]
 
@@ -240,27 +243,33 @@ class Target:
                 handle.remove()
 
     def _run(self, x: Features) -> None:
-        with evaluating(self._model), torch.no_grad():
-            self._model(torch.tensor(x, device=device_of(self._model)))
+        with evaluating(self._model):
+            ask(self._model, x)
 
     def _forward(self, rows: Rows) -> Floats:
         return self.once(rows, "logits", lambda: self._asked(rows))
 
     def _asked(self, rows: Rows) -> Floats:
-        parts = []
-        with evaluating(self._model), torch.no_grad():
-            device = device_of(self._model)
-            for start in range(0, len(rows), self._batch_size):
-                x = torch.tensor(rows.x[start : start + self._batch_size], device=device)
-                parts.append(self._model(x).double().cpu().numpy())
+        starts = range(0, len(rows), self._batch_size)
+        with evaluating(self._model):
+            parts = [ask(self._model, rows.x[k : k + self._batch_size]) for k in starts]
         logits = np.concatenate(parts) if parts else np.zeros((0, 1))
-        if logits.ndim != 2 or len(logits) != len(rows):
-            raise ModelError(
-                f"expected logits of shape ({len(rows)}, classes), found {logits.shape}"
-            )
-        if not np.all(np.isfinite(logits)):
-            raise ModelError("the model returned logits that are not finite")
+        refuse_probabilities(logits)
         return logits
+
+
+def check_targets(targets: Sequence[Target], case: Case, name: str) -> None:
+    """Check that models answer as models should, the same rows alike whenever they are asked.
+
+    Args:
+        targets: Of one recipe.
+        case: The rows; a few of each role are asked about.
+        name: What to call the models in messages, such as `retrained model`.
+
+    Raises:
+        ModelError: If one does not.
+    """
+    check_models([target._model for target in targets], case, name)
 
 
 def granted(model: nn.Module, access: Access) -> Access:
@@ -270,24 +279,7 @@ def granted(model: nn.Module, access: Access) -> Access:
     return ACCESS_ORDER[min(asked, most)]
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of the first parameter, or the CPU if there is none."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
 def weights_digest(model: nn.Module) -> str:
     """Return a SHA-256 over all weights and buffers, whatever file they were saved in."""
     state = {name: t.detach().cpu().numpy() for name, t in model.state_dict().items()}
     return arrays_digest(state)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every part of `model` into evaluation mode for the body, then back as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -6,8 +6,6 @@ The file is the reader's own. Nothing is ever believed because a report says so.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -17,6 +15,7 @@ from typing import Any, Literal
 from cryptography import x509
 
 from forget_audit.errors import KeyFileError
+from forget_audit.faults import refuse_irregular
 from forget_audit.keys.signing import SigningKey, certificates_of, home
 from forget_audit.keys.trusted import (
     ROLES,
@@ -26,6 +25,7 @@ from forget_audit.keys.trusted import (
     ordered,
     refuse_wrong,
 )
+from forget_audit.whole_files import write_whole
 
 Believed = Literal["pass", "unknown", "wrong-role", "revoked", "expired"]
 
@@ -166,16 +166,8 @@ class Trust:
     def save(self, path: Path | None = None) -> None:
         """Write the trust file, whole or not at all; without `path` that of this account."""
         target = path or home() / "trust.json"
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = json.dumps({"keys": [asdict(key) for key in self.keys]}, indent=2) + "\n"
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".trust-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(target)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(target, text.encode("utf-8"), shared=True)
 
 
 def load(path: Path | None = None) -> Trust:
@@ -188,6 +180,7 @@ def load(path: Path | None = None) -> Trust:
     if path is None and not source.exists():
         return Trust()
     try:
+        refuse_irregular(source)
         with source.open("rb") as file:
             return parse(file.read(LARGEST + 1))
     except OSError as error:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.errors import CaseError
+from forget_audit.row_forms import as_names, check_roles
 from forget_audit.rows import UNKNOWN as UNKNOWN
 from forget_audit.rows import Floats as Floats
 from forget_audit.rows import Ids as Ids
@@ -126,7 +127,14 @@ class Case:
             del roles["retain"]
         for name in ("retain", "forget", "test"):
             if not len(getattr(self, name)):
-                raise CaseError(f"the {name} rows must not be empty")
+                advice = {
+                    "retain": "keep some: if all training rows go, delete the model instead",
+                    "forget": "name the rows to forget",
+                    "test": "hold out rows that no model was trained on, at least as many as "
+                    "are forgotten",
+                }
+                raise CaseError(f"the {name} rows must not be empty; {advice[name]}")
+        check_roles(roles, self.n_classes)
         keys = {name: set(rows.ids.tolist()) for name, rows in roles.items()}
         units = {name: set(rows.groups.tolist()) for name, rows in roles.items()}
         contents = {name: set(rows.contents.tolist()) for name, rows in roles.items()}
@@ -156,6 +164,11 @@ class Case:
         kept, every, column = self.retain.y, self.forget.y, self.attribute
         if every.ndim == 2 and column is not None and 0 <= column < every.shape[1]:
             others = np.arange(every.shape[1]) != column
+            if not np.any(every[:, others] != UNKNOWN):
+                raise CaseError(
+                    "the rows bear no known label but the one to be forgotten, so nothing is left "
+                    "to learn; delete the model instead"
+                )
             same = np.array_equal(self.retain.ids, self.forget.ids)
             same = same and np.array_equal(kept[:, others], every[:, others])
             if same and np.all(kept[:, column] == UNKNOWN):
@@ -213,7 +226,7 @@ class Case:
         Args:
             x: Training features `(n, ...)`.
             y: Training labels `(n,)`, or a label matrix `(n, labels)`.
-            forget: Ids of the training rows to forget; of people, if rows have people.
+            forget: Ids of the training rows to forget `(n_f,)`; of people, if rows have people.
             test: Features and labels never trained on; `Rows` if people are behind them, too.
             auxiliary: Further rows never trained on, for fitting attacks, in the same form.
             ids: Ids `(n,)` of the training rows; their positions if left out.
@@ -224,29 +237,33 @@ class Case:
         Raises:
             CaseError: If an id to forget is not among the training rows, or roles overlap.
         """
-        names = np.arange(len(x)) if ids is None else np.asarray(ids)
-        people = None if units is None else np.asarray(units).astype(np.str_)
-        train = Rows(x=x, y=y, ids=names.astype(np.str_), units=people)
+        names = np.arange(len(x)) if ids is None else ids
+        train = Rows(x=x, y=y, ids=names, units=units)  # type: ignore[arg-type]
         unseen = _numbered(test, "test")
-        wanted = np.asarray(forget).astype(np.str_)
+        nobody = train.take(np.zeros(0, dtype=np.int64))
+        kept = nobody if auxiliary is None else _numbered(auxiliary, "auxiliary")
+        wanted = as_names(forget, "ids to forget")
         missing = np.setdiff1d(wanted, train.groups)
         if len(missing):
             raise CaseError(
                 f"{len(missing)} ids to forget are not among the training rows "
                 f"(first: {', '.join(missing[:3].tolist())})"
             )
+        if wanted.ndim != 1:
+            raise CaseError(f"expected ids to forget of shape (n,), found {wanted.shape}")
+        if train.units is None and len(np.unique(wanted)) < len(wanted):
+            raise CaseError("an id to forget is listed twice; give each once: np.unique(ids)")
         mask = np.isin(train.groups, wanted)
         several = train.y.ndim == 2
-        n_classes = train.y.shape[1] if several else int(max(train.y.max(), unseen.y.max())) + 1
+        highest = max(int(rows.y.max(initial=-1)) for rows in (train, unseen, kept))
+        n_classes = train.y.shape[1] if several else highest + 1
         return Case(
             name=name,
             n_classes=n_classes,
             retain=train.take(~mask),
             forget=train.take(mask),
             test=unseen,
-            auxiliary=train.take(np.zeros(0, dtype=np.int64))
-            if auxiliary is None
-            else _numbered(auxiliary, "auxiliary"),
+            auxiliary=kept,
             trainer=trainer,
         )
 

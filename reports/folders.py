@@ -10,6 +10,7 @@ from pathlib import Path
 
 from forget_audit.digests import file_digest
 from forget_audit.errors import ForgetAuditError, VerificationError
+from forget_audit.faults import named
 from forget_audit.reports.attestation import named_subjects
 
 PAGE, PDF, RECEIPT_PAGE, RECEIPT = "report.html", "report.pdf", "receipt.html", "receipt.pdf"
@@ -53,23 +54,30 @@ def _listed(path: Path) -> set[str]:
 def staged(target: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `target` at the end, or leaves no trace."""
     staging = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-    staging.mkdir(parents=True)
+    with named(target):
+        staging.mkdir(parents=True)
     try:
         yield staging
-        _move(staging, target)
+        with named(target):
+            _move(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def write(path: Path, content: bytes | Path) -> str:
-    """Write a file to disk, through to the medium, and return its SHA-256."""
-    if isinstance(content, Path):
-        shutil.copyfile(content, path)
-    else:
-        path.write_bytes(content)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return file_digest(path)
+    """Write a file to disk, through to the medium, and return its SHA-256.
+
+    Raises:
+        StorageError: If the system refuses.
+    """
+    with named(path):
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        return file_digest(path)
 
 
 def _move(staging: Path, target: Path) -> None:

@@ -40,6 +40,11 @@ def signer_of(key: SigningKey) -> Signer:
     )
 
 
+def language_of(evidence: Json, language: str | None = None) -> str:
+    """Return the language of page one: the one the evidence names if none is given."""
+    return language or evidence["report"].get("language") or SOURCE
+
+
 def build(evidence: Json, signer: Signer | None, language: str | None = None) -> ReportView:
     """Turn evidence into the strings of the page.
 
@@ -49,7 +54,7 @@ def build(evidence: Json, signer: Signer | None, language: str | None = None) ->
         language: Of page one and the glossary; the one the evidence names if none is given.
     """
     report = evidence["report"]
-    t = catalogue(language or report.get("language") or SOURCE)
+    t = catalogue(language_of(evidence, language))
     digest = sha256(canonical_json(evidence))
     banner, draft = page_one.banner(evidence, t), report["status"] == "draft"
     labels = _labels(t)
@@ -136,7 +141,8 @@ def encoded(text: str) -> bytes:
 
 def style(*names: str) -> Markup:
     """Return our own style sheets, one after the other: nothing of the evidence reaches them."""
-    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
+    sheets = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+    return Markup(sheets)  # noqa: S704  files of our own
 
 
 def page(
@@ -152,6 +158,9 @@ def page(
     sheets = (
         ("report.css", "pdf.css", "front.css") if medium == "pdf" else ("report.css", "front.css")
     )
+    carried = None
+    if attestation:
+        carried = Markup(html_signature.data_block(attestation))  # noqa: S704  no angle brackets
     text = (
         environment()
         .get_template("report.html.j2")
@@ -159,7 +168,7 @@ def page(
             view=view,
             style=style(*sheets),
             medium=medium,
-            attestation=Markup(html_signature.data_block(attestation)) if attestation else None,
+            attestation=carried,
         )
     )
     return encoded(text)

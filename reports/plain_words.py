@@ -55,6 +55,10 @@ REASONS: Mapping[str, str] = {
     "MASK": message("The model's answers look clean, but what lies beneath them does not."),
     "EPSILON": message("A randomised test showed that more leaks than was allowed."),
     "UTILITY": message("The model lost more accuracy than was allowed."),
+    "REHEARSED": message(
+        "Asked almost the same in another way, the model answers as if it had not forgotten: its "
+        "answers seem made for the check."
+    ),
     "TRIVIAL": message("A difference was found, and it was shown to lie inside the margin."),
     "FIDELITY": about_deleted(
         "The model as a whole can be told from a retrained one. This is not about the deleted "

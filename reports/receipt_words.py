@@ -26,6 +26,7 @@ FAILED: Mapping[str, str] = {
     "RESIDUAL": TRACES,
     "MASK": TRACES,
     "EPSILON": TRACES,
+    "REHEARSED": TRACES,
     "OVERFORGET": CONSPICUOUS,
     "STREISAND": CONSPICUOUS,
     "UTILITY": message("Removing the data damaged the model more than was allowed."),

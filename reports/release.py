@@ -13,7 +13,6 @@ from pathlib import Path
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import (
     ForgetAuditError,
-    KeyFileError,
     LeakError,
     VerificationError,
 )
@@ -260,8 +259,7 @@ def _check(
         raise VerificationError(
             f"the evidence says the key is {evidence['report']['key']}, it is {key.protection}"
         )
-    if not key.usable:
-        raise KeyFileError(f"the certificate of the key ended on {key.not_after.date()}")
+    key.refuse_unusable()
     for name in formats:
         if name not in ("html", "pdf"):
             raise ForgetAuditError(f"formats are html and pdf, found {name!r}")

@@ -29,9 +29,11 @@ def render(
         language: Of page one and receipt; as in the evidence if left out.
         timestamp: Address of a time stamping authority; none is asked if left out.
     """
-    view = html.build(evidence, html.signer_of(key), language)
-    note = receipt.page(evidence, view.language)
+    note = receipt.page(evidence, html.language_of(evidence, language))
     views, missing = {}, None
+    if not formats:
+        return {RECEIPT_PAGE: html_signature.sign(note, key, evidence["report"]["id"])}, None
+    view = html.build(evidence, html.signer_of(key), language)
     if "html" in formats:
         views[PAGE] = html.render(view, key, audit)
     if "pdf" in formats:

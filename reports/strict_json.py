@@ -8,6 +8,7 @@ import rfc8785
 from forget_audit.errors import VerificationError
 
 LARGEST = 64 * 1024 * 1024
+EXACT = 2**53  # RFC 8785 knows no other numbers than double precision ones
 
 
 def parse(data: bytes, what: str) -> dict[str, Any]:
@@ -23,11 +24,14 @@ def parse(data: bytes, what: str) -> dict[str, Any]:
         raise VerificationError(f"{what}: larger than {LARGEST // 2**20} MiB")
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_not_finite
+            data.decode("utf-8"),
+            object_pairs_hook=_distinct,
+            parse_constant=_not_finite,
+            parse_int=_number,
         )
     except RecursionError as error:
         raise VerificationError(f"{what}: nested too deeply") from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise VerificationError(f"{what}: not JSON ({error})") from error
     if not isinstance(value, dict):
         raise VerificationError(f"{what}: expected a JSON object")
@@ -43,7 +47,7 @@ def canonical(data: bytes, what: str) -> dict[str, Any]:
     value = parse(data, what)
     try:
         same = rfc8785.dumps(value) == data
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
         raise VerificationError(f"{what}: not canonical JSON ({error})") from error
     if not same:
         raise VerificationError(f"{what}: not canonical JSON (RFC 8785)")
@@ -59,3 +63,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _not_finite(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")
+
+
+def _number(text: str) -> int | float:
+    """Return what digits stand for: beyond 2^53 a float, as it was before it was written."""
+    value = int(text)
+    return value if abs(value) < EXACT else float(value)

@@ -4,11 +4,13 @@ import base64
 import binascii
 import io
 import json
+import math
 import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from tokenize import TokenError
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
 
@@ -24,6 +26,12 @@ DEEPEST = 6
 SHORTEST_BASE64 = 24
 _PACKED = re.compile(rf"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{{{SHORTEST_BASE64},}}={{0,2}}")
 _KNOWN_STARTS = (b"{", b"[", b"<", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"\xef\xbb\xbf")
+
+
+DAMAGED = (
+    BadZipFile, zlib.error, TokenError, SyntaxError, TypeError, ValueError, OSError, EOFError,
+    MemoryError, OverflowError, NotImplementedError, RuntimeError, KeyError,
+)  # fmt: skip
 
 
 class Unreadable(Exception):
@@ -159,8 +167,7 @@ class Unpacker:
                         content = file.read(self._spend(0) + 1)
                     self._spend(len(content))
                     yield from self._open(item.filename, way, content, depth + 1)
-        except (BadZipFile, ValueError, OSError, EOFError, MemoryError, NotImplementedError,
-                RuntimeError, zlib.error, KeyError) as error:  # fmt: skip
+        except DAMAGED as error:
             raise Unreadable(f"{type(error).__name__} in {where.strip() or 'it'}") from error
 
     def _array(self, where: str, file: Any) -> Iterator[Part]:
@@ -171,7 +178,9 @@ class Unpacker:
             raise Unreadable(f"{where.strip()} holds objects")
         if kind.kind not in "SUiu":
             return
-        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        size = math.prod(shape) * kind.itemsize
+        if any(length < 0 for length in shape):
+            raise Unreadable(f"{where.strip()} says that it has fewer than no values")
         self._spend(size)
         content = file.read(size)
         values = np.unique(np.frombuffer(content, dtype=kind))

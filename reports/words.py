@@ -138,6 +138,7 @@ GATES: Mapping[str, str] = {
     "SHIFT": "Deleted and unseen records are alike",
     "ACCESS": "The access given is enough for the claim",
     "UTILITY": "The model still does its work",
+    "REHEARSED": "Asked in another way, the model answers as retrained models do",
     "EPSILON": "A coin toss decided which records were learnt and deleted; it cannot be guessed",
 }
 

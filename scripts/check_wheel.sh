@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Build the sdist and the wheel from it, install the wheel into an empty environment, and use it
-# from a folder whose attacks/, experiments/, methods/ and reports/ raise on import.
+# Build the sdist and the wheel from it, once more from a clone, and compare; install the wheel into
+# an empty environment, and use it from a folder whose attacks/, experiments/, methods/ and reports/
+# raise on import.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,9 +14,23 @@ trap 'rm -rf "$WORK"' EXIT
 step() { printf -- '-- %s (after %d s)\n' "$1" "$SECONDS"; }
 
 step "building"
-.venv/bin/python -m build --outdir "$WORK/dist" "$SOURCE" >"$WORK/build.log" 2>&1 ||
-    { tail -n 30 "$WORK/build.log"; exit 1; }
+scripts/build.sh "$WORK/dist"
 wheel=$(echo "$WORK"/dist/*.whl)
+
+if [ -n "$(git status --porcelain)" ]; then
+    step "not compared with a clone: there are changes that are not committed"
+else
+    step "building from a clone in another folder, with another umask"
+    (
+        umask 077
+        git clone --quiet "$SOURCE" "$WORK/somewhere/else"
+        BUILD_PYTHON=$SOURCE/.venv/bin/python "$WORK/somewhere/else/scripts/build.sh" "$WORK/again"
+    )
+    for file in "$WORK"/dist/*; do
+        cmp "$file" "$WORK/again/${file##*/}"
+    done
+    echo "the same bytes"
+fi
 
 step "content of $(basename "$wheel")"
 .venv/bin/python -m scripts.wheel_content "$wheel"

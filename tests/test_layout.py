@@ -37,6 +37,7 @@ FORBIDDEN = tuple(
         ("download.", "pytorch"),
     )
 )
+BROKEN = ROOT / "tests" / "fuzz" / "corpus"  # inputs that no reader can make sense of
 BINARY = (".ttf", ".png", ".pdf", ".npz", ".safetensors")
 
 
@@ -100,6 +101,8 @@ def test_tracked_files_leave_nothing_undone_and_name_no_machine() -> None:
     for path in tracked():
         if path.suffix in BINARY or path.name in ("LICENSE", "LICENSE_DEJAVU"):
             continue
+        if BROKEN in path.parents:
+            continue
         text = path.read_text("utf-8")
         words = [word for word in FORBIDDEN if word in text]
         words += undone.findall(text)
@@ -108,8 +111,8 @@ def test_tracked_files_leave_nothing_undone_and_name_no_machine() -> None:
 
 
 def test_scripts_are_executable() -> None:
-    for name in (".ci/run", "scripts/setup.sh", "scripts/check_wheel.sh", "scripts/bare_debian.sh"):
-        assert os.access(ROOT / name, os.X_OK), name
+    for path in (ROOT / ".ci/run", *(ROOT / "scripts").glob("*.sh")):
+        assert os.access(path, os.X_OK) == (path.name != "debian.sh"), path  # read by setup.sh
 
 
 def test_wheel_content_is_checked(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from forget_audit.digests import canonical_json, sha256
-from forget_audit.errors import PlanError, Problem
+from forget_audit.errors import Busy, PlanError, Problem
+from forget_audit.locks import sole
 from forget_audit.whole_files import write_whole
 
-FILE = "attempts.json"
+FILE, LOCK = "attempts.json", "attempts.lock"
+PATIENCE, PAUSE = 10.0, 0.02
 
 
 def request_key(reference: str, source: str, ids: Iterable[str]) -> str:
@@ -25,7 +29,7 @@ def request_key(reference: str, source: str, ids: Iterable[str]) -> str:
 
 
 def count(folder: Path, request: str, plan: str) -> int:
-    """Return the number of this attempt, and remember it.
+    """Return the number of this attempt, and remember it; processes wait for each other.
 
     The same plan again is the same attempt, since it gives the same answer.
 
@@ -36,22 +40,50 @@ def count(folder: Path, request: str, plan: str) -> int:
 
     Raises:
         PlanError: If what is remembered cannot be read; an unreadable past is not an empty one.
+        Busy: If another process holds the file for long; nothing was counted then.
+        StorageError: If the folder cannot be written.
     """
     path = folder / FILE
-    known = _read(path)
-    tried = known.get(request, [])
-    if plan not in tried:
-        tried.append(plan)
-        write_whole(path, json.dumps({**known, request: tried}, indent=2).encode() + b"\n")
+    with _alone(folder):
+        known = _read(path)
+        tried = known.get(request, [])
+        if plan not in tried:
+            tried.append(plan)
+            write_whole(path, json.dumps({**known, request: tried}, indent=2).encode() + b"\n")
     return tried.index(plan) + 1
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for others who count here: two who read the same past would each forget the other."""
+    last = time.monotonic() + PATIENCE
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(sole(folder / LOCK, folder))
+                break
+            except Busy:
+                if time.monotonic() > last:
+                    raise
+                time.sleep(PAUSE)
+        yield
 
 
 def _read(path: Path) -> dict[str, list[str]]:
     if not path.exists():
         return {}
     try:
-        known = json.loads(path.read_text("utf-8"))
-        return {str(request): [*map(str, tried)] for request, tried in known.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        message = f"cannot be read ({error}); put it back, or delete it and say so"
-        raise PlanError([Problem(str(path), message)]) from error
+        known: object = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, str(error)) from error
+    listed = isinstance(known, dict) and all(isinstance(item, list) for item in known.values())
+    if not isinstance(known, dict) or not listed:
+        raise _unreadable(path, "expected a list of attempts for each request")
+    if not all(isinstance(plan, str) for tried in known.values() for plan in tried):
+        raise _unreadable(path, "an attempt is the digest of its plan")
+    return known
+
+
+def _unreadable(path: Path, why: str) -> PlanError:
+    return PlanError([Problem(str(path), f"cannot be read ({why}); put it back, or delete it and "
+                              "say so")])  # fmt: skip

@@ -17,6 +17,7 @@ from typing import get_args
 from torch import nn
 
 from forget_audit import registry
+from forget_audit.attributes import look_inside
 from forget_audit.audits import record
 from forget_audit.audits.battery import run_battery, run_experiments
 from forget_audit.audits.commission import Commission
@@ -35,15 +36,21 @@ from forget_audit.model_files import safetensors_bytes
 from forget_audit.pools import Pool
 from forget_audit.progress import Display, Silent
 from forget_audit.reports.release import Released, Terms, draft, issued, release
-from forget_audit.targets import Target, granted
+from forget_audit.targets import Target, check_targets, granted
 from forget_audit.training.loop import fitting_threads
 from forget_audit.training.practice import practise
-from forget_audit.training.references import Workshop, more_retrained, prepare_references
+from forget_audit.training.references import (
+    References,
+    Workshop,
+    more_retrained,
+    prepare_references,
+)
 from forget_audit.trials import Labs
-from forget_audit.types import Json, Progress
+from forget_audit.types import Case, Json, Progress
 from forget_audit.verdict import scoretable
 from forget_audit.verdict.policy import Weighed
 from forget_audit.views import notebook
+from forget_audit.whole_files import write_output
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,10 +90,9 @@ class Audit:
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Write `evidence.json` and `scores.npz` as a draft, unsigned; return their paths."""
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         files = target / "evidence.json", target / "scores.npz"
-        files[0].write_bytes(canonical_json(self.evidence))
-        files[1].write_bytes(self.scores)
+        write_output(files[1], self.scores)
+        write_output(files[0], canonical_json(self.evidence))
         return files
 
     def report(
@@ -169,14 +175,19 @@ def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Au
     start = time.perf_counter()
     timings: dict[str, float] = {}
     held: list[Path] = []
+    check_targets([Target(model) for model in commission.unlearned], case, "audited model")
+    look_inside((), case, commission.seed, commission.access)  # are there rows enough for it?
     with shown.stage("training references", counts.total) as step, _timed(timings, "training"):
         workshop = commission.workshop(step, held.append)
         if commission.references is not None:
             step(counts.total)
         references = commission.references or prepare_references(workshop, counts)
+        _check(references, case)
     with shown.stage("unlearning", counts.copies) as step, _timed(timings, "unlearning"):
         subject = make_subject(commission, workshop, step)
     audited = tuple(Target(model) for model in subject.models)
+    check_targets(audited, case, "unlearned model")
+    check_targets([Target(model) for model in subject.parents], case, "original model")
     total = len(registry.experiments())
     with shown.stage("experiments", total) as step, _timed(timings, "attacks"):
         experiments = _experiment(commission, step)
@@ -191,6 +202,7 @@ def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Au
         training = f"training up to {aim} references"
         with shown.stage(training, missing) as step, _timed(timings, "training"):
             references = more_retrained(workshop.told(step), references, aim)
+            _check(references, case)
         with _timed(timings, "statistics"):
             judged = judging(references)
     pool = record.pool_of(references, subject.parents, subject.twin)
@@ -212,6 +224,15 @@ def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Au
         private=dict.fromkeys(case.forget.ids.tolist(), "the id of a deleted record"),
         held=tuple(dict.fromkeys(held)),
     )
+
+
+def _check(references: References, case: Case) -> None:
+    """Refuse models for comparison that do not answer as models should."""
+    pool = references.pool
+    check_targets(pool.retrained, case, "retrained model")
+    check_targets(references.identity, case, "identity model")
+    check_targets(pool.originals, case, "original model trained by the audit")
+    check_targets([shadow.target for shadow in pool.shadows], case, "shadow model")
 
 
 def _attack(

@@ -16,7 +16,14 @@ from forget_audit.audits.scoring import score_groups
 from forget_audit.contracts import AttackInfo, Scores
 from forget_audit.engines.engine import Engine
 from forget_audit.engines.local import Local
-from forget_audit.errors import AccessError, ForgetAuditError, NotApplicable
+from forget_audit.errors import (
+    AccessError,
+    ForgetAuditError,
+    MachineError,
+    NotApplicable,
+    StorageError,
+)
+from forget_audit.faults import gpu_lost
 from forget_audit.findings import AttackResult
 from forget_audit.pools import Pool
 from forget_audit.seeds import generator
@@ -32,7 +39,9 @@ from forget_audit.types import (
 
 log = logging.getLogger(__name__)
 
-FAILURES = (ForgetAuditError, ValueError, RuntimeError, ArithmeticError, LookupError)
+FAILURES = (
+    ForgetAuditError, ValueError, RuntimeError, ArithmeticError, LookupError, MemoryError,
+)  # fmt: skip
 YARDSTICKS = 3
 
 
@@ -186,6 +195,8 @@ def _tried(info: AttackInfo, measure: Callable[[], Groups]) -> AttackResult:
     except (NotApplicable, AccessError) as error:
         return _empty(info.name, "not-applicable", str(error), time.perf_counter() - start)
     except FAILURES as error:
+        if gpu_lost(error) or isinstance(error, (StorageError, MachineError)):
+            raise  # the machine broke, not the attack: the next one would break too
         log.exception("%s failed", info.name)
         reason = f"{type(error).__name__}; the log says more"  # its text may hold data
         return _empty(info.name, "error", reason, time.perf_counter() - start)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,10 @@ import numpy.typing as npt
 from forget_audit.attributes import look_inside
 from forget_audit.audits import impostors
 from forget_audit.audits.commission import Commission
+from forget_audit.audits.second_questions import Ask, answered, questions, settled
 from forget_audit.errors import NotApplicable
 from forget_audit.outputs import Outputs, units_of
+from forget_audit.pools import Pool
 from forget_audit.questions import answers, asked, kept_labels
 from forget_audit.seeds import generator
 from forget_audit.targets import Target
@@ -88,12 +90,32 @@ class Bench:
         retrained: Answers of the pool of retrained models.
         originals: Answers of the pool of originals.
         parents: The originals themselves.
+        asks: How models are asked a second time, by way.
     """
 
     commission: Commission
     retrained: Outputs
     originals: Outputs
     parents: Sequence[Target]
+    asks: Mapping[str, Ask] = field(default_factory=dict)
+
+    @staticmethod
+    def of(commission: Commission, pool: Pool) -> Bench:
+        """Ask retrained models and originals, all of them twice if the request allows."""
+        first = answers_of(pool.retrained, commission), answers_of(pool.originals, commission)
+        ways = questions(commission.case, commission.seed, commission.access)
+        asks = settled(ways, pool.retrained, pool.originals, first, commission.profile)
+        return Bench(
+            commission=commission,
+            retrained=answered(first[0], pool.retrained, asks),
+            originals=answered(first[1], pool.originals, asks),
+            parents=pool.originals,
+            asks=asks,
+        )
+
+    def ask(self, targets: Sequence[Target]) -> Outputs:
+        """Return what models to be judged answer."""
+        return answered(answers_of(targets, self.commission), targets, self.asks)
 
     def judge(
         self,
@@ -143,7 +165,8 @@ def calibrate(
         )
     with fitting_threads(commission.template()):
         workshop = commission.workshop(progress)
-        bench = _prepare(commission, workshop, size)
+        wanted = Counts(retrained=size.pool, originals=size.originals, identity=0, shadows=0)
+        bench = Bench.of(commission, prepare_references(workshop, wanted).pool)
         with _nothing_to_collect():
             return [*_honest(bench, size), *_left_in(bench, workshop, size), *_bad(bench, size)]
 
@@ -165,17 +188,6 @@ def _nothing_to_collect() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _prepare(commission: Commission, workshop: Workshop, size: Size) -> Bench:
-    wanted = Counts(retrained=size.pool, originals=size.originals, identity=0, shadows=0)
-    pool = prepare_references(workshop, wanted).pool
-    return Bench(
-        commission=commission,
-        retrained=answers_of(pool.retrained, commission),
-        originals=answers_of(pool.originals, commission),
-        parents=pool.originals,
-    )
 
 
 def _honest(bench: Bench, size: Size) -> Iterator[Trial]:
@@ -203,7 +215,7 @@ def _left_in(bench: Bench, workshop: Workshop, size: Size) -> Iterator[Trial]:
                 workshop.train(f"{kind} {k}", _partly_labelled(case, part), every)[0]
                 for k, part in enumerate(kept)
             ]
-        answers = answers_of([Target(model) for model in models], bench.commission)
+        answers = bench.ask([Target(model) for model in models])
         for k in range(size.left_in):
             rng = generator(seed, "calibrate", kind, "trial", k)
             yield from bench.judge(kind, answers.take(np.array([k])), rng)
@@ -226,7 +238,7 @@ def _bad(bench: Bench, size: Size) -> Iterator[Trial]:
             audited = impostors.ANSWERS[kind](original, rng)
         else:
             model = impostors.make(kind, bench.parents[parent].model_copy(), case, rng)
-            audited = answers_of([Target(model)], bench.commission)
+            audited = bench.ask([Target(model)])
         yield from bench.judge(kind, audited, rng, not_original=parent)
 
 

@@ -50,6 +50,7 @@ class About:
         files: Names and SHA-256 of model files that were handed in, by `unlearned`, `original`.
         answers: What is known of the file of predictions, if models are known by it alone.
         stress: Result of a stress test of the method, to be part of the report.
+        begun: What was committed to in the ledger before anything was trained.
     """
 
     reference: str = "unreferenced"
@@ -67,6 +68,7 @@ class About:
     files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     answers: Mapping[str, str] | None = None
     stress: Json | None = None
+    begun: Json | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

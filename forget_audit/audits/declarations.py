@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from datetime import datetime
 from pathlib import PurePath
+from typing import Any
 
 from forget_audit.audits.commission import About, Commission
+from forget_audit.contracts import Method
 from forget_audit.digests import plain
 from forget_audit.reports.attestation import AUDIT_TYPE
 from forget_audit.types import SMALL_REQUEST, Json
@@ -73,6 +76,11 @@ def published_plan(commission: Commission) -> Json:
     if "data" in document:
         document["data"]["source"] = published_source(document["data"]["source"])
     return document
+
+
+def parameters(method: Method) -> dict[str, Any]:
+    """Return the settings of a method by name."""
+    return {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}  # type: ignore[arg-type]
 
 
 def published_source(source: str) -> str:

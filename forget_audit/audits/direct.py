@@ -11,8 +11,10 @@ from torch import nn
 
 from forget_audit.audits.audit import Audit, carry_out
 from forget_audit.audits.commission import Commission
+from forget_audit.errors import ModelError
 from forget_audit.foreign.answering import adopt
 from forget_audit.progress import Display
+from forget_audit.targets import weights_digest
 from forget_audit.training.own_functions import CallTrainer
 from forget_audit.training.references import Counts
 from forget_audit.types import Case, Trainer
@@ -51,9 +53,14 @@ def certify(
 
     Returns:
         The audit; `.verdict.outcome` is the answer, `.report(folder)` signs it.
+
+    Raises:
+        CaseError: If the rows do not form a case.
+        ModelError: If a model cannot be used, or answers otherwise than a model should.
     """
     given = tuple(unlearned) if isinstance(unlearned, Sequence) else (unlearned,)
     models = tuple(adopt(model, case.n_classes) for model in given)
+    _refuse_copies(models)
     if train is not None:
         own = CallTrainer(train, case.n_classes) if inspect.isroutine(train) else train
         case = case.replace(trainer=own)
@@ -69,3 +76,17 @@ def certify(
         workers=workers,
     )
     return carry_out(commission, progress or watch(verbose))
+
+
+def _refuse_copies(models: Sequence[nn.Module]) -> None:
+    """Refuse no models, and one model several times: copies count as evidence of their own."""
+    if not models:
+        raise ModelError("expected an unlearned model, or several copies in a list, found none")
+    first: dict[str, int] = {}
+    for k, model in enumerate(models, 1):
+        twin = first.setdefault(weights_digest(model), k)
+        if twin != k and len(models[0].state_dict()):
+            raise ModelError(
+                f"the unlearned models {twin} and {k} have the same weights; several must be "
+                "unlearned independently, each from an original of its own; hand in one of them"
+            )

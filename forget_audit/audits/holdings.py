@@ -76,15 +76,32 @@ def find(report: str, state: Path | None = None) -> Holdings:
         return Holdings(report=report, secret=state / SECRETS / f"{report}.key", models=models)
     try:
         document: Json = json.loads(_register(report).read_bytes())
-        models = tuple(Path(name) for name in document["models"])
-        return Holdings(report=report, secret=Path(document["secret"]), models=models)
+        named: object = document["models"]
+        if not isinstance(named, list):
+            raise TypeError("expected a list of models")  # noqa: TRY301  told below
+        secret, *held = (_path(name) for name in (document["secret"], *named))
+        return Holdings(report=report, secret=secret, models=tuple(held))
     except OSError as error:
         raise ForgetAuditError(
             f"this account did not make {report}; name the folder .forget-audit beside its plan "
             "with --state"
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ForgetAuditError(f"{_register(report)}: cannot be read; use --state") from error
+
+
+def _path(name: object) -> Path:
+    """Return a path that a file system can be asked about.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If no file can be called so.
+    """
+    if not isinstance(name, str):
+        raise TypeError("expected a path")
+    if not name or b"\0" in name.encode():
+        raise ValueError("expected a path, found an empty one or a zero byte")
+    return Path(name)
 
 
 def forget(report: str) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from forget_audit.attributes import look_inside
+from forget_audit.audits import second_questions
 from forget_audit.audits.commission import CANARY, Commission
 from forget_audit.errors import NotApplicable
 from forget_audit.findings import AttackResult
 from forget_audit.progress import Display
 from forget_audit.targets import Target
 from forget_audit.training.references import References
+from forget_audit.types import Floats
 from forget_audit.verdict import scoretable
 from forget_audit.verdict.policy import Weighed, weigh
 from forget_audit.verdict.weighing import GROUPS, Group
+
+ROUNDING = 1e-3  # of log-odds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,9 +99,41 @@ def _scores(
             for name, targets in groups.items()
         }
         arrays = scoretable.collect(groups, case, secret, inside)
+        arrays |= _second_answers(commission, groups, arrays)
         if commission.canary:
             arrays["canary"] = _canary(experiments)
         return scoretable.to_bytes(arrays)
+
+
+def _second_answers(
+    commission: Commission, groups: Mapping[Group, Sequence[Target]], arrays: scoretable.Arrays
+) -> scoretable.Arrays:
+    """Ask everyone twice, in ways settled by originals and the references of the first look."""
+    asks = second_questions.questions(commission.case, commission.seed, commission.access)
+    known, count = scoretable.models_of(arrays), commission.first_counts().retrained
+    ways = second_questions.settled(
+        asks,
+        groups["retrained"][:count],
+        groups["originals"],
+        (known.retrained.take(np.arange(count)), known.originals),
+        commission.profile,
+    )
+    again: scoretable.Arrays = {}
+    for way, ask in ways.items():
+        asked: scoretable.Arrays = {}
+        for group, letter in scoretable.LETTERS.items():
+            outputs = second_questions.answered(getattr(known, group), groups[group], {way: ask})
+            for part, values in zip("ft", outputs.second[way], strict=True):
+                asked[f"{way}_{letter}_{part}"] = values.astype(np.float32)
+        if not all(_same(values, arrays, name) for name, values in asked.items()):
+            again |= asked
+    return again
+
+
+def _same(values: Floats, arrays: scoretable.Arrays, name: str) -> bool:
+    """Say whether second answers are the first ones, up to how batches are computed."""
+    _, _, rest = name.partition("_")
+    return bool(np.allclose(values, arrays[f"phi_{rest}"], rtol=0, atol=ROUNDING))
 
 
 def _canary(experiments: Sequence[AttackResult]) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ import inspect
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def compile_evidence(
         "seeds": {
             "root": commission.seed,
             "commitment": sha256(canonical_json([str(commission.seed), plan])),
+            **({"begun": about.begun} if about.begun is not None else {}),
         },
         "digests": {
             "scores": sha256(scores),
@@ -195,7 +197,6 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
     if method is None or subject.unlearned is None:
         return None
     info = method.info
-    parameters = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}  # type: ignore[arg-type]
     report = dataclasses.asdict(subject.unlearned.report)
     if declarations.small(commission):
         report |= {"rows_touched": None, "notes": []}
@@ -208,7 +209,7 @@ def _method(commission: Commission, subject: Subject) -> dict[str, Any] | None:
         "reconstructed": info.reconstructed,
         "adapted": commission.case.scope in info.adapted,
         "summary": info.summary,
-        "parameters": parameters,
+        "parameters": declarations.parameters(method),
         "report": report,
     }
 
@@ -288,5 +289,11 @@ def _environment(device: str) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "threads": torch.get_num_threads(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Return name and version of each library; they stay what they are while a process runs."""
+    return tuple((name, version(name)) for name in LIBRARIES)

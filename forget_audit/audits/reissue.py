@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from forget_audit.digests import file_digest
 from forget_audit.errors import VerificationError
 from forget_audit.keys.signing import SigningKey
 from forget_audit.ledger.ledger import Ledger
+from forget_audit.locks import beside, sole
 from forget_audit.reports import evidence as evidence_file
 from forget_audit.reports import pdf_signature, reading
 from forget_audit.reports.attestation import (
@@ -53,6 +54,26 @@ from forget_audit.verification.verify import verify_path
 from forget_audit.whole_files import part_of
 
 Opinion = Literal["approved", "rejected"]
+
+
+@contextlib.contextmanager
+def working_on(run: Path, target: Path | None = None) -> Iterator[Run]:
+    """Open a run, and keep other processes from it, and from `target`, while the body runs.
+
+    Args:
+        run: Folder of a finished run.
+        target: Where something new is written; the run itself if left out.
+
+    Raises:
+        Busy: If another process works on one of them.
+        VerificationError: If the run does not verify.
+    """
+    with contextlib.ExitStack() as stack:
+        if run.is_dir():
+            places = dict.fromkeys(path.resolve() for path in (run, target or run))
+            for place in sorted(places):
+                stack.enter_context(sole(beside(place), place))
+        yield opened(run)
 
 
 @dataclass(frozen=True, kw_only=True)

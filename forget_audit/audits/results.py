@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from forget_audit.contracts import Method
-from forget_audit.digests import arrays_digest, canonical_json, case_digest, sha256
+from forget_audit.digests import (
+    arrays_digest,
+    canonical_json,
+    case_digest,
+    sealed,
+    sha256,
+    unsealed,
+)
 from forget_audit.findings import AttackResult
 from forget_audit.named_objects import code_of
 from forget_audit.pools import Pool
@@ -49,8 +56,8 @@ class Results:
         if file is None or self.fresh or not file.is_file():
             return None
         try:
-            return RESULT.validate_json(file.read_bytes())
-        except (OSError, ValidationError) as error:
+            return RESULT.validate_json(unsealed(file.read_bytes()))
+        except (OSError, ValueError) as error:  # of pydantic, too
             log.warning("%s cannot be read (%s); it is computed again", file.name, error)
             return None
 
@@ -59,7 +66,7 @@ class Results:
         file = self._file(kind)
         if file is None or result.outcome == "error":
             return
-        write_whole(file, RESULT.dump_json(result))
+        write_whole(file, sealed(RESULT.dump_json(result)))
 
     def _file(self, kind: type) -> Path | None:
         code = code_of(kind)

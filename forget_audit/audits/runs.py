@@ -6,20 +6,24 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forget_audit.audits import attempts, commission, holdings, predicted
+from forget_audit.audits import commission, holdings, predicted
 from forget_audit.audits.audit import Audit, carry_out
+from forget_audit.audits.beginnings import begun
 from forget_audit.audits.commission import Commission
 from forget_audit.audits.machines import chosen_device, chosen_engine
 from forget_audit.audits.subject import make_subject
 from forget_audit.audits.unfinished import Unfinished
-from forget_audit.digests import canonical_json, case_digest, plain, sha256
+from forget_audit.digests import canonical_json, plain, sha256
 from forget_audit.errors import ModelError
+from forget_audit.faults import named
 from forget_audit.keys.sources import find_key
 from forget_audit.ledger.ledger import Ledger
+from forget_audit.locks import beside, sole
 from forget_audit.model_files import safetensors_bytes
 from forget_audit.plans.plan import Plan, check_plan, read_tables
 from forget_audit.progress import Display
@@ -27,9 +31,10 @@ from forget_audit.reports.folders import refuse_foreign
 from forget_audit.reports.release import Released
 from forget_audit.training.loop import fitting_threads
 from forget_audit.types import Json
-from forget_audit.verdict.profiles import PROFILES
+from forget_audit.whole_files import write_output
 
-STATE = ".forget-audit"
+STATE, LOCK = ".forget-audit", "lock"
+_folders: set[str] = set()  # of plans, that were put on the path of modules
 
 
 def read(path: Path, method: str | None = None) -> Plan:
@@ -42,9 +47,7 @@ def read(path: Path, method: str | None = None) -> Plan:
     Raises:
         PlanError: With every problem found.
     """
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    _importable(path.resolve().parent)
     tables = read_tables(path)
     if method is not None:
         options = tables.get("method", {})
@@ -53,6 +56,16 @@ def read(path: Path, method: str | None = None) -> Plan:
         if isinstance(tables.get("model"), dict):
             tables["model"].pop("unlearned", None)
     return check_plan(tables, path.resolve().parent)
+
+
+def _importable(folder: Path) -> None:
+    """Let modules in `folder` be imported, and none from folders of plans that are gone."""
+    gone = {item for item in _folders if not Path(item).is_dir()}
+    sys.path[:] = [item for item in sys.path if item not in gone]
+    _folders.difference_update(gone)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        _folders.add(str(folder))
 
 
 def commissioned(
@@ -70,25 +83,6 @@ def commissioned(
         return predicted.from_plan(plan, cache=cache)
     ordered = commission.from_plan(plan, cache=cache, fresh=fresh, workers=workers)
     return ordered.on(place)
-
-
-def _numbered(plan: Plan, ordered: Commission) -> tuple[Commission, str]:
-    """Return the commission with the level that this attempt may spend, and the run's digest.
-
-    Attacks take no part in the verdict, so asking for others is no further attempt.
-    """
-    source, ids = plan.data.source, ordered.case.forget.ids.tolist()
-    if plan.predictions is not None:  # whoever writes the file names file and rows
-        source, ids = "predictions", []
-    request = attempts.request_key(plan.request.reference, source, ids)
-    whole = plan.as_json()
-    whole |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
-    battery = {k: v for k, v in whole["battery"].items() if k not in ("attacks", "experiments")}
-    asked = {**{k: v for k, v in whole.items() if k != "report"}, "battery": battery}
-    attempt = attempts.count(plan.folder / STATE, request, sha256(canonical_json(plain(asked))))
-    profile = PROFILES[plan.battery.profile].at_attempt(attempt)
-    numbered = dataclasses.replace(ordered, attempt=attempt, profile=profile)
-    return numbered, sha256(canonical_json(plain(whole)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,7 +138,7 @@ class Done:
             *(str(path) for path in self.released.paths if path.suffix in (".html", ".pdf")),
         ]
         if self.released.pdf_missing:
-            lines.append(f"no PDF: {self.released.pdf_missing}")
+            lines.append(self.released.pdf_missing)
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.timings().items())
         return [*lines, stages]
 
@@ -154,9 +148,10 @@ class Issue:
     """How the report of a run is issued.
 
     Args:
-        key: Where the signing key is; the default key of this account if left out.
+        key: Where the signing key is; the default key of this account if left out. It signs the
+            entry in the ledger also where the report is a draft.
         ledger: File of the ledger; that of this account if left out.
-        draft: Whether to sign nothing: every page says that it is a draft.
+        draft: Whether to sign no report: every page says that it is a draft.
         ask: Called for a passphrase, before anything is trained.
     """
 
@@ -188,13 +183,49 @@ def certify(
         workers: Processes for training functions of the user's own.
         engine: Where trainings and attacks run: `local`, or `ray` for a cluster.
         issue: Key, ledger, and whether it is a draft only.
+
+    Raises:
+        Busy: If another process works on a plan of this folder, or on this report.
     """
     issue = issue or Issue()
     refuse_foreign(folder)
-    key = None if issue.draft else find_key(issue.key, issue.ask)
+    with alone(plan.folder / STATE), sole(beside(folder), folder):
+        return _certified(
+            plan, folder, progress,
+            device=device, fresh=fresh, workers=workers, engine=engine, issue=issue,
+        )  # fmt: skip
+
+
+@contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Let no other process change the audit's own files in `state` while the body runs.
+
+    Raises:
+        Busy: If one does already.
+        StorageError: If the folder cannot be made or written to.
+    """
+    with named(state):
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with sole(state / LOCK, state.parent):
+        yield
+
+
+def _certified(
+    plan: Plan,
+    folder: Path,
+    progress: Display,
+    *,
+    device: str,
+    fresh: bool,
+    workers: int,
+    engine: str,
+    issue: Issue,
+) -> Done:
+    key = find_key(issue.key, issue.ask)
+    key.refuse_unusable()
     ordered = commissioned(plan, device=device, fresh=fresh, workers=workers, engine=engine)
-    ordered, digest = _numbered(plan, ordered)
-    state = plan.folder / STATE
+    state, ledger = plan.folder / STATE, Ledger.open(issue.ledger)
+    ordered, digest = begun(plan, ordered, state, ledger, key)
     run = Unfinished.begin(state, digest, fresh=fresh)
     with chosen_engine(
         engine, device=ordered.device, workers=workers, folder=plan.folder
@@ -204,14 +235,14 @@ def certify(
     holdings.keep(identifier, state, audit.secret, audit.held)
     with progress.stage("report", 1):
         start = time.perf_counter()
-        if key is None:
+        if issue.draft:
             released = audit.draft(folder, _private(plan, folder))
         else:
             released = audit.report(
                 folder,
                 key=key,
                 formats=plan.report.formats,
-                ledger=Ledger.open(issue.ledger),
+                ledger=ledger,
                 private=_private(plan, folder),
                 timestamp=plan.report.timestamp,
                 run=run,
@@ -241,7 +272,11 @@ def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -
     if out.suffix != ".safetensors":
         raise ModelError(f"models are written as .safetensors, found {out.name}")
     ordered = commissioned(plan, device=device)
-    with progress.stage("unlearning", 2) as step, fitting_threads(ordered.template()):
+    with (
+        alone(plan.folder / STATE),
+        progress.stage("unlearning", 2) as step,
+        fitting_threads(ordered.template()),
+    ):
         subject = make_subject(ordered, ordered.workshop(), step)
     made = subject.unlearned
     if made is None or ordered.method is None:
@@ -255,8 +290,7 @@ def unlearn(plan: Plan, out: Path, progress: Display, *, device: str = "auto") -
         "original_sha256": sha256(safetensors_bytes(subject.parents[0])),
         "plan_sha256": sha256(canonical_json(plan.as_json())),
     }
-    beside = out.with_suffix(".json")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(weights)
-    beside.write_text(json.dumps(plain(record), indent=2) + "\n", encoding="utf-8")
-    return {**plain(record), "model": str(out), "record": str(beside)}
+    said = out.with_suffix(".json")
+    write_output(out, weights)
+    write_output(said, json.dumps(plain(record), indent=2) + "\n")
+    return {**plain(record), "model": str(out), "record": str(said)}

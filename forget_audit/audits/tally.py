@@ -14,6 +14,7 @@ from forget_audit.audits.calibration import RETRAINED, Size, Trial, calibrate
 from forget_audit.audits.commission import from_plan
 from forget_audit.plans.plan import check_plan
 from forget_audit.types import Json
+from forget_audit.workers import overseen, served
 
 OUTCOMES = ("PASS", "FAIL", "INCONCLUSIVE")
 QUANTILES = {"5": 0.05, "50": 0.5, "95": 0.95}
@@ -39,10 +40,11 @@ def measure(
         progress: Called with 1 after each seed.
     """
     trials: list[Trial] = []
-    calls = (delayed(_one_seed)(tables, folder, seed, size) for seed in seeds)
-    for found in Parallel(n_jobs=workers, return_as="generator")(calls):
-        trials += found
-        progress(1)
+    calls = (delayed(served(_one_seed))(tables, folder, seed, size) for seed in seeds)
+    with overseen():
+        for found in Parallel(n_jobs=workers, return_as="generator")(calls):
+            trials += found
+            progress(1)
     return trials
 
 

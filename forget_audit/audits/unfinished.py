@@ -7,6 +7,7 @@ report is out. Models and results are remembered by content elsewhere.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,6 +19,7 @@ from forget_audit.types import Json
 from forget_audit.whole_files import write_whole
 
 FOLDER = "unfinished"
+HASH = re.compile(r"[0-9a-f]{64}")
 SECRET_BYTES = 32
 
 
@@ -83,8 +85,11 @@ class Unfinished:
         known = _read(self.path) or {}
         kept = known.get("ledger")
         if isinstance(kept, dict) and kept.get("origin") == head["origin"]:
+            if not _is_head(kept):
+                raise _damaged(self.path)
             return kept
-        write_whole(self.path, canonical_json({**known, "ledger": dict(head)}))
+        identity = {"secret": self.identity.secret.hex(), "day": self.identity.day.isoformat()}
+        write_whole(self.path, canonical_json({**identity, "ledger": dict(head)}))
         return head
 
     def end(self) -> None:
@@ -97,11 +102,23 @@ def _read(path: Path) -> Json | None:
         found: object = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path) from error
     if not isinstance(found, dict):
         raise _damaged(path)
     return found
+
+
+def _is_head(found: Json) -> bool:
+    """Say whether this is a place in a ledger: origin, size and root, and nothing else."""
+    size, root = found.get("size"), found.get("root")
+    return (
+        set(found) == {"origin", "size", "root"}
+        and type(size) is int
+        and size >= 0
+        and isinstance(root, str)
+        and HASH.fullmatch(root) is not None
+    )
 
 
 def _identity(found: Json, path: Path) -> Identity:

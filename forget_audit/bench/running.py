@@ -35,6 +35,7 @@ from forget_audit.bench.requests import DATA_SEED, Asked
 from forget_audit.bench.tries import ORIGINALS, ROOT_SEED, Ground, Try, attempt, prepare
 from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Json, Progress
+from forget_audit.workers import overseen, served
 
 FORMAT = "forget-audit-bench/1"
 
@@ -73,12 +74,12 @@ def bench(name: str, asked: Asked, extent: Extent, progress: Progress = lambda _
     rows = entries(case.scope, extent.methods)
     pairs = [(entry, seed) for entry in rows for seed in range(extent.seeds)]
     tries: dict[str, list[Try]] = {entry.name: [] for entry in rows}
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with overseen(), parallel_config(backend="loky", inner_max_num_threads=1):
         ground = prepare(
             case, references=extent.references, seeds=extent.seeds, workers=extent.workers
         )
         trained = time.perf_counter()
-        calls = (delayed(attempt)(entry, ground, seed) for entry, seed in pairs)
+        calls = (delayed(served(attempt))(entry, ground, seed) for entry, seed in pairs)
         found = Parallel(n_jobs=extent.workers, return_as="generator")(calls)
         for (entry, _), one in zip(pairs, found, strict=True):
             tries[entry.name].append(one)

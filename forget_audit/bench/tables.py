@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from forget_audit.bench.columns import GROUPS, LABEL_OUTPUT
 from forget_audit.bench.plots import ALTERNATIVE, svg
 from forget_audit.types import Json
+from forget_audit.whole_files import write_output
 
 TEMPLATES = resources.files("forget_audit.reports") / "templates"
 ROW_COLUMNS = ("request", "name", "kind", "method", "settings", "status", "reason", "n")
@@ -41,7 +42,6 @@ class Table:
 
 def write(result: Json, folder: Path) -> list[Path]:
     """Write all files of one request and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"bench-{result['request']}"
     texts = {
         ".md": markdown(result),
@@ -52,7 +52,7 @@ def write(result: Json, folder: Path) -> list[Path]:
     }
     paths = [folder / f"{name}{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_output(path, text)
     return paths
 
 

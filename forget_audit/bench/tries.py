@@ -23,6 +23,7 @@ from forget_audit.training.loop import Recipe, fitting_threads
 from forget_audit.training.originals import needs_its_own, original_for
 from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import Case, Rows
+from forget_audit.workers import served
 
 ROOT_SEED = 0
 ORIGINALS = 5
@@ -78,7 +79,7 @@ def prepare(case: Case, *, references: int, seeds: int, workers: int) -> Ground:
 
     def group(kind: str, count: int, rows: Rows) -> list[nn.Module]:
         seeds = [derive(ROOT_SEED, kind, k) for k in range(count)]
-        calls = (delayed(_train)(trainer, rows, seed) for seed in seeds)
+        calls = (delayed(served(_train))(trainer, rows, seed) for seed in seeds)
         return list(Parallel(n_jobs=workers)(calls))
 
     def seen(models: Sequence[nn.Module]) -> Seen:

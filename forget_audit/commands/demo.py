@@ -11,6 +11,7 @@ from pathlib import Path
 from forget_audit.audits import runs
 from forget_audit.console import Bars, ask_passphrase, complain, say
 from forget_audit.types import Decision
+from forget_audit.whole_files import write_output
 
 DATA: Mapping[str, str] = {
     "randhie": 'source = "randhie"',
@@ -110,7 +111,6 @@ def run_demo(folder: Path, seed: int, data: str) -> bool:
         data: `randhie` or `digits`.
     """
     plans = folder / "plans"
-    plans.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     spent: dict[str, float] = {}
     good = True
@@ -124,7 +124,7 @@ def run_demo(folder: Path, seed: int, data: str) -> bool:
             seed=seed,
             attacks=json.dumps(ATTACKS),
         )
-        path.write_text(text, encoding="utf-8")
+        write_output(path, text)
         say(f"\n{story.words}")
         issue = runs.Issue(ask=ask_passphrase)
         done = runs.certify(runs.read(path), folder / story.name, Bars(), issue=issue)

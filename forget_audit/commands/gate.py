@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from forget_audit.console import complain, say, say_json
+from forget_audit.console import complain, say, say_bytes, say_json
 from forget_audit.errors import ForgetAuditError, PlanError
+from forget_audit.whole_files import write_output
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
 
@@ -81,8 +81,6 @@ def bundle(
 
     try:
         data = sigstore.bundle(reading.read(envelope))
-        if out is not None:
-            out.write_bytes(data)
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}")
         raise typer.Exit(2) from error
@@ -90,6 +88,7 @@ def bundle(
         complain(f"{envelope}: {error}")
         raise typer.Exit(4) from error
     if out is None:
-        sys.stdout.buffer.write(data + b"\n")
+        say_bytes(data + b"\n")
     else:
+        write_output(out, data)
         say(str(out))

@@ -13,6 +13,7 @@ import typer
 from forget_audit.commands.trust import trusted as trusted
 from forget_audit.console import PASSPHRASE, ask_passphrase, complain, say, say_json
 from forget_audit.errors import KeyFileError
+from forget_audit.whole_files import write_output
 
 if TYPE_CHECKING:
     from forget_audit.keys.signing import SigningKey
@@ -159,9 +160,8 @@ def export(
             start = f"{keyring.RETIRED}{item.public.keyid[:16]}"
             files[f"{start}-public.pem"] = item.public.public_pem
             files[f"{start}-certificates.pem"] = item.public.certificates_pem
-    out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (out / name).write_text(text, encoding="ascii")
+        write_output(out / name, text)
     book.save(out / "trust.json")
     for name in (*files, "trust.json"):
         say(str(out / name))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forget_audit.console import complain, say, say_json
+from forget_audit.console import complain, say, say_bytes, say_json
 from forget_audit.errors import ForgetAuditError
+from forget_audit.whole_files import write_output
 
 if TYPE_CHECKING:
     from forget_audit.ledger.entries import Entry
@@ -39,7 +39,10 @@ def list_entries(
 
     Example: forget-audit ledger list --reports audits
     """
+    from forget_audit.ledger.begun import attempts_known
+
     entries = _opened(file).entries()
+    known = attempts_known(entries)
     lost = _without_files(entries, reports) if reports is not None else set()
     if as_json:
         marked = [{**item.as_json(), "files_missing": item.index in lost} for item in entries]
@@ -47,6 +50,9 @@ def list_entries(
         return
     for item in entries:
         what = item.body.get("report") or item.body.get("keyid") or ""
+        if item.index in known:
+            number, request = item.body.get("attempt"), str(item.body.get("request"))[:12]
+            what = f"attempt {number} at request {request}; the ledger knows {known[item.index]}"
         by = f" by {item.body['by']}" if "by" in item.body else ""
         note = "  NO FILES FOUND" if item.index in lost else ""
         say(f"{item.index:>5}  {item.time[:19]}Z  {item.kind:<17}  {what}{by}{note}")
@@ -98,7 +104,7 @@ def checkpoint(file: LedgerFile = None) -> None:
 
     Example: forget-audit ledger checkpoint > checkpoint.txt
     """
-    sys.stdout.write(_opened(file).checkpoint())
+    say_bytes(_opened(file).checkpoint().encode())
 
 
 @ledger.command("prove")
@@ -203,9 +209,9 @@ def _note(path: Path) -> str:
 
 def _write(data: bytes, out: Path | None) -> None:
     if out is None:
-        sys.stdout.write(data.decode())
+        say_bytes(data)
         return
-    out.write_bytes(data)
+    write_output(out, data)
     say(str(out))
 
 

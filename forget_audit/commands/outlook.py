@@ -10,6 +10,7 @@ import typer
 
 from forget_audit.console import Bars, say, say_json
 from forget_audit.errors import PlanError, Problem
+from forget_audit.whole_files import write_output
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
@@ -71,10 +72,9 @@ def calibrate(
             read_tables(plan), folder, range(sets), size, workers=workers, progress=step
         )
     rows = tally.tally(trials)
-    out.mkdir(parents=True, exist_ok=True)
     text = tally.markdown(rows)
-    (out / "calibration.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (out / "calibration.md").write_text(text, encoding="utf-8")
+    write_output(out / "calibration.json", json.dumps(rows, indent=1) + "\n")
+    write_output(out / "calibration.md", text)
     say_json(rows) if as_json else say(text)
 
 

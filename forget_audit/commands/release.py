@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forget_audit.console import ask_passphrase, complain, say, say_json
+from forget_audit.console import ask_passphrase, complain, confirmed, say, say_json
 
 proof = typer.Typer(
     help="Show one person that their record was in the forget set.", no_args_is_help=True
@@ -70,7 +70,8 @@ def report(
     terms = Terms(
         formats=wanted, language=language, ledger=Ledger.open(ledger), timestamp=timestamp
     )
-    released = reissue.render_again(reissue.opened(run), signer, target, terms)
+    with reissue.working_on(run, target) as opened:
+        released = reissue.render_again(opened, signer, target, terms)
     _told(released.paths, as_json=as_json)
     if released.pdf_missing:
         complain(released.pdf_missing)
@@ -111,7 +112,10 @@ def review(
         raise typer.Exit(2)
     signer = find_key(key, asker(passphrase_env, passphrase_fd, ask_passphrase))
     opinion = reissue.Review(decision=decision, remarks=remarks, **said)  # type: ignore[arg-type]
-    paths = reissue.review(opened, signer, opinion, ledger=Ledger.open(ledger), timestamp=timestamp)
+    with reissue.working_on(run) as opened:
+        paths = reissue.review(
+            opened, signer, opinion, ledger=Ledger.open(ledger), timestamp=timestamp
+        )
     _told(paths, as_json=as_json)
 
 
@@ -131,7 +135,7 @@ def purge(
 
     Example: forget-audit purge audit
     """
-    from forget_audit.audits import holdings, reissue
+    from forget_audit.audits import holdings, reissue, runs
     from forget_audit.keys.sources import asker, find_key
     from forget_audit.ledger.ledger import Ledger
 
@@ -141,11 +145,12 @@ def purge(
         f"{opened.identifier}: scores, secret and {len(held.models)} remembered models will be "
         "destroyed; the verdict can then no longer be computed again, nor a proof be made"
     )
-    if not yes and not typer.confirm("destroy them?", err=True):
+    if not yes and not confirmed("destroy them?"):
         raise typer.Exit(2)
     signer = find_key(key, asker(passphrase_env, passphrase_fd, ask_passphrase))
     gone: list[str] = []
-    paths = reissue.purge(opened, signer, held, ledger=Ledger.open(ledger), tell=gone.append)
+    with runs.alone(held.secret.parent.parent), reissue.working_on(run) as opened:
+        paths = reissue.purge(opened, signer, held, ledger=Ledger.open(ledger), tell=gone.append)
     if as_json:
         say_json({"destroyed": gone, "files": [str(path) for path in paths]})
     else:

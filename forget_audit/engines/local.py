@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from joblib import Parallel, delayed
 
 from forget_audit.engines.engine import Item, Result, Shared
+from forget_audit.workers import overseen, served
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,11 @@ class Local:
             items: One a task.
         """
         calls = (
-            delayed(_numbered)(function, shared, item, number) for number, item in enumerate(items)
+            delayed(served(_numbered))(function, shared, item, number)
+            for number, item in enumerate(items)
         )
-        yield from Parallel(n_jobs=self.workers, return_as="generator_unordered")(calls)
+        with overseen():
+            yield from Parallel(n_jobs=self.workers, return_as="generator_unordered")(calls)
 
 
 def _numbered(

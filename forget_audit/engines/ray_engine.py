@@ -30,7 +30,7 @@ QUIET: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports its use to its makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # tasks that ask for no GPU see none
 }
-TOKEN = "RAY_AUTH_TOKEN"
+TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of a variable
 CHANGED = ("RAY_AUTH_MODE", "PYTHONBREAKPOINT")  # by Ray, and put back as they were
 
 

@@ -53,7 +53,9 @@ def read_boosted(data: bytes) -> BoostedFile:
     """
     try:
         return _checked(_parsed(data))
-    except (ValueError, TypeError, KeyError, LookupError, RecursionError, OverflowError) as error:
+    except (
+        ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError,
+    ) as error:  # fmt: skip
         reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(
             f"this is no sound model file of XGBoost ({reason}); save the classifier with "
@@ -157,7 +159,7 @@ def _forest(model: Table, n_features: int, groups: int) -> dict[str, Any]:
     found = model.get("iteration_indptr", ends)
     if not np.array_equal(_whole(found, len(ends), 0, count + 1, "iteration_indptr"), ends):
         raise ValueError("iteration_indptr does not count the trees of each round")
-    group = np.repeat(np.tile(np.arange(groups), len(ends) - 1), parallel)
+    group = np.arange(count) // parallel % groups
     if not np.array_equal(_whole(model["tree_info"], count, 0, groups, "tree_info"), group):
         raise ValueError("tree_info does not deal the trees of each round to the classes")
     kept = {

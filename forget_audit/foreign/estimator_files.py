@@ -2,7 +2,8 @@
 
 Types outside the lists of skops are refused, with a few of scikit-learn's own added. Trees are
 among those: skops leaves them out because scikit-learn follows their numbers without looking, so
-that a file made for it crashes the process. Here every tree is checked before it is asked.
+that a file made for it crashes the process. Here every tree is checked before it is asked, see
+`estimator_parts`.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from forget_audit.errors import MissingDependency, ModelError
+from forget_audit.foreign.estimator_parts import GROWN, TREE, check_parts
+from forget_audit.packed import check_archive, check_unpacked
 
-TREE = "sklearn.tree._tree.Tree"
-GROWN = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 TRUSTED = (
     TREE,
     GROWN,
@@ -29,12 +30,7 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.utils._bunch.Bunch",
 )
-UNCHECKED = ("sklearn.ensemble._forest.", "sklearn.ensemble._gb.")  # hand rows on as they are
-LIBSVM = ("SVC", "NuSVC", "SVR", "NuSVR", "OneClassSVM")
-LEAVES = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype, np.ufunc, type)
-OPAQUE = ("sklearn._loss.", "scipy.sparse.", "numpy.random.")
 SCHEMA, EPOCH = "schema.json", (1980, 1, 1, 0, 0, 0)
-LARGEST = 4 * 2**30
 
 
 def need_skops() -> Any:
@@ -91,8 +87,7 @@ def loads(data: bytes) -> Any:
             ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"this is no sound skops file ({reason})") from error
-    for tree, width in _trees(model):
-        _check_tree(tree, width)
+    check_parts(model)
     return model
 
 
@@ -104,9 +99,32 @@ def _unknown_types(store: Any, data: bytes) -> list[str]:
 
 
 def _check_size(data: bytes) -> None:
+    """Refuse a file that unpacks to too much, also by naming one array again and again.
+
+    Raises:
+        ValueError: If it does.
+    """
+    check_archive(io.BytesIO(data), len(data))
     with zipfile.ZipFile(io.BytesIO(data)) as file:
-        if sum(entry.file_size for entry in file.infolist()) > LARGEST:
-            raise ModelError(f"the skops file unpacks to more than {LARGEST // 2**30} GiB")
+        sizes = {entry.filename: entry.file_size for entry in file.infolist()}
+        named = [str(name) for name in _files_named(json.loads(file.read(SCHEMA)))]
+        total = sum(sizes.get(name, 0) for name in named)
+        check_unpacked(total, len(data))
+        for name in {name for name in named if name.endswith(".npz")} & sizes.keys():
+            check_archive(io.BytesIO(file.read(name)), len(data) // max(named.count(name), 1))
+
+
+def _files_named(part: Any) -> Iterator[Any]:
+    """Yield each name of a file in a schema, as often as it stands there."""
+    waiting = [part]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if "__loader__" in part and "file" in part:
+                yield part["file"]
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 def in_folder(folder: Path) -> Path:
@@ -118,7 +136,9 @@ def in_folder(folder: Path) -> Path:
     try:
         table = json.loads((folder / "config.json").read_bytes())["sklearn"]
         name, kind = table["model"]["file"], table.get("model_format", "skops")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
         raise ModelError(f"{folder.name}/config.json names no model of scikit-learn") from error
     if kind != "skops" or not isinstance(name, str) or not name.endswith(".skops"):
         raise ModelError(
@@ -128,79 +148,6 @@ def in_folder(folder: Path) -> Path:
     if Path(name).name != name or not (folder / name).is_file():
         raise ModelError(f"{folder.name}/config.json names {name!r}, which is no file beside it")
     return folder / name
-
-
-def _trees(
-    part: Any,
-    width: object = None,
-    fixed: bool = False,
-    seen: set[int] | None = None,
-) -> Iterator[tuple[Any, object]]:
-    """Yield each tree within `part`, with the numbers in a row that it will be asked about.
-
-    Args:
-        part: Anything within a loaded model.
-        width: Numbers in a row, as the classifiers around `part` say.
-        fixed: Whether those classifiers hand rows to their parts without a check.
-        seen: What has been looked into.
-
-    Raises:
-        ModelError: If there is something that cannot be looked into.
-    """
-    seen = set() if seen is None else seen
-    if isinstance(part, LEAVES) or id(part) in seen:
-        return
-    seen.add(id(part))
-    kind = f"{type(part).__module__}.{type(part).__qualname__}"
-    inside: Iterable[Any] = ()
-    if kind in (TREE, GROWN):
-        yield part, width
-    elif isinstance(part, dict):
-        inside = [*part.keys(), *part.values()]
-    elif isinstance(part, (list, tuple, set, frozenset)):
-        inside = part
-    elif isinstance(part, np.ndarray):
-        inside = part.ravel().tolist() if part.dtype.hasobject else ()
-    elif kind.startswith("sklearn.svm.") and type(part).__name__ in LIBSVM:
-        raise ModelError(f"a {type(part).__name__} cannot be checked; hand in predictions")
-    elif kind.startswith("sklearn.") and hasattr(part, "__dict__"):
-        width = width if fixed else vars(part).get("n_features_in_", width)
-        fixed = fixed or kind.startswith(UNCHECKED)
-        inside = vars(part).values()
-    elif not kind.startswith(OPAQUE):
-        raise ModelError(f"the skops file holds a {kind}, which cannot be looked into")
-    for item in inside:
-        yield from _trees(item, width, fixed, seen)
-
-
-def _check_tree(tree: Any, width: object) -> None:
-    """Check that nothing in a tree points beyond it, and that each path through it ends.
-
-    Raises:
-        ModelError: If something does, or the tree is for other rows than its classifier.
-    """
-    if type(tree).__qualname__ == "Tree":
-        if not 0 < tree.node_count <= tree.capacity or (tree.n_features, tree.n_outputs) != (
-            width,
-            1,
-        ):
-            raise ModelError("the skops file holds a tree that does not fit its classifier")
-        left, right, feature = tree.children_left, tree.children_right, tree.feature
-    else:
-        nodes = tree.nodes
-        if nodes.ndim != 1 or not len(nodes) or nodes["is_categorical"].any():
-            raise ModelError("the skops file holds a tree that splits by categories, or is empty")
-        ends = nodes["is_leaf"] != 0
-        left, right = (
-            np.where(ends, -1, nodes[side].astype(np.int64)) for side in ("left", "right")
-        )
-        feature = nodes["feature_idx"]
-    here = np.flatnonzero(left != -1)
-    children = np.stack([left[here], right[here]])
-    inside = np.all((children > here) & (children < len(left)))
-    known = isinstance(width, int) and np.all((feature[here] >= 0) & (feature[here] < width))
-    if not inside or not known or np.any(right[left == -1] != -1):
-        raise ModelError("the skops file holds a tree with numbers that point beyond it")
 
 
 def _settled(data: bytes) -> bytes:

@@ -108,10 +108,13 @@ class Estimator(Filed):
         Raises:
             ModelError: If it is unsafe or damaged, or another kind of model.
         """
-        before = self.model
-        self.adopt(estimator_files.loads(data))
+        before, found = self.model, estimator_files.loads(data)
         try:
+            self.adopt(found)
             self.answers(np.zeros((1, self.n_features or 1), dtype=np.float32))
+        except ModelError:
+            self.model = before
+            raise
         except Exception as error:
             self.model = before
             raise ModelError(f"the model does not answer: {_first_line(error)}") from error

@@ -84,6 +84,8 @@ class _Reader:
         kind = None
         if self.peeks("$"):
             kind = self.mark()
+            if kind in CONSTANTS:  # values that take no bytes: as many as a number says
+                raise ValueError(f"expected values with a type of their own, found {kind!r}")
             if not self.peeks("#"):
                 raise ValueError(f"a type stands without a number before byte {self.place}")
             return kind, self.length()

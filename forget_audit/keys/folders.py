@@ -10,31 +10,45 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from forget_audit.errors import KeyFileError
+from forget_audit.errors import KeyFileError, StorageError
+from forget_audit.faults import named
 from forget_audit.keys.certificates import in_order, owner_key, read_chain, supported
-from forget_audit.keys.encrypted import encrypted_pem
+from forget_audit.keys.encrypted import encrypted_pem, refuse_slow_pem
+from forget_audit.whole_files import write_output
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 PRIVATE, PUBLIC, CERTIFICATES = "key.pem", "public.pem", "certificates.pem"
-TOKEN = "token.uri"
+TOKEN = "token.uri"  # noqa: S105  the name of a file
 SHORTEST_PASSPHRASE = 12
 LARGEST = 1024 * 1024
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
 def home() -> Path:
-    """Return the folder of keys and trust: `$FORGET_AUDIT_HOME` or `~/.config/forget-audit`."""
+    """Return the folder of keys and trust: `$FORGET_AUDIT_HOME` or `~/.config/forget-audit`.
+
+    Raises:
+        KeyFileError: If there is neither.
+    """
     given = os.environ.get("FORGET_AUDIT_HOME")
-    return Path(given) if given else Path.home() / ".config" / "forget-audit"
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".config" / "forget-audit"
+    except RuntimeError as error:  # such as in a container, under a number without a name
+        raise KeyFileError(
+            "this account has no home folder for keys and ledger: set FORGET_AUDIT_HOME to one"
+        ) from error
 
 
 def staging() -> Path:
     """Make an empty folder beside the keys of this account, where a new one is written first."""
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
     place = home() / "keys"
-    place.mkdir(mode=0o700, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=place, prefix=".new-"))
+    with named(place):
+        home().mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=place, prefix=".new-"))
 
 
 def read_owned(path: Path) -> bytes:
@@ -109,6 +123,10 @@ def private_key(pem: bytes, passphrase: str | None, path: Path) -> PrivateKey:
     if encrypted and passphrase is None:
         raise KeyFileError(f"{path}: the key is encrypted, give its passphrase")
     secret = as_bytes(passphrase) if encrypted and passphrase is not None else None
+    try:
+        refuse_slow_pem(pem)
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}") from error
     try:
         found = serialization.load_pem_private_key(pem, secret)
     except Exception as error:
@@ -194,16 +212,24 @@ def as_bytes(passphrase: str) -> bytes:
 
 
 def _write(directory: Path, name: str, secret: bytes, certificates: str, public: str) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with named(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_if_shared(directory, directory.stat().st_mode)
     if any((directory / other).exists() for other in (PRIVATE, TOKEN)):
         raise KeyFileError(f"{directory}: holds a key already, choose another folder")
     # O_EXCL: of two processes that got here one fails, and neither overwrites the other's key
-    descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret)
-    (directory / CERTIFICATES).write_text(certificates, encoding="ascii")
-    (directory / PUBLIC).write_text(public, encoding="ascii")
+    place = directory / name
+    with named(place):
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with named(place), os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+        write_output(directory / CERTIFICATES, certificates)
+        write_output(directory / PUBLIC, public)
+    except StorageError:  # half a key would stand in the way of the next try
+        for part in (place, directory / CERTIFICATES, directory / PUBLIC):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def _refuse_if_shared(path: Path, mode: int) -> None:

@@ -183,6 +183,24 @@ class SigningKey:
         """Whether the certificate is valid now."""
         return self.not_before <= datetime.now(UTC) <= self.not_after
 
+    def refuse_unusable(self) -> None:
+        """Refuse to sign outside of the days of the certificate.
+
+        Raises:
+            KeyFileError: If they are over or have not begun, as after a clock was set back.
+        """
+        now = datetime.now(UTC)
+        if now < self.not_before:
+            raise KeyFileError(
+                f"the certificate of the key begins on {self.not_before:%Y-%m-%d %H:%M} UTC, and "
+                f"the clock of this machine says {now:%Y-%m-%d %H:%M} UTC: set the clock right"
+            )
+        if now > self.not_after:
+            raise KeyFileError(
+                f"the certificate of the key ended on {self.not_after.date()}; make another with "
+                "`forget-audit keys new`, or look at the clock of this machine"
+            )
+
     @property
     def _public(self) -> PublicKey:
         return supported(owner_key(self.chain[0]))

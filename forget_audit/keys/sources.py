@@ -15,6 +15,7 @@ from forget_audit.errors import KeyFileError
 from forget_audit.keys import folders as key_folders
 from forget_audit.keys import tokens
 from forget_audit.keys.certificates import in_order, refuse_unfit
+from forget_audit.keys.encrypted import refuse_slow
 from forget_audit.keys.signing import SigningKey, default_folder
 from forget_audit.keys.token_uris import SCHEME
 
@@ -178,7 +179,8 @@ def _opened(content: bytes, passphrase: str | None, path: Path) -> pkcs12.PKCS12
 
 
 def _refuse_several(content: bytes, path: Path) -> None:
-    """Refuse what is no PKCS#12 file, or holds several keys: readers take any one of them."""
+    """Refuse what is no PKCS#12 file, slow to open, or holds several keys: readers take any."""
+    protections: list[object] = []
     try:
         file = structure.Pfx.load(content, strict=True)
         plain = [
@@ -187,7 +189,17 @@ def _refuse_several(content: bytes, path: Path) -> None:
             if part["content_type"].native == "data"
         ]
         n_keys = sum(bag["bag_id"].native in _KEY_BAGS for bags in plain for bag in bags)
+        protections += [file["mac_data"].native, *(bags.native for bags in plain)]
+        protections += [
+            part["content"]["encrypted_content_info"]["content_encryption_algorithm"].native
+            for part in file.authenticated_safe
+            if part["content_type"].native == "encrypted_data"
+        ]
     except Exception as error:
         raise KeyFileError(f"{path}: not a PKCS#12 file") from error
+    try:
+        refuse_slow(protections)
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}") from error
     if n_keys > 1:
         raise KeyFileError(f"{path}: holds {n_keys} private keys; export the one that signs alone")

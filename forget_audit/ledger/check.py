@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from forget_audit.ledger.checkpoints import Checkpoint
 from forget_audit.ledger.entries import entry_of, first_link, leaf_of, link
 from forget_audit.ledger.file import LedgerError
 from forget_audit.ledger.findings import (
-    SIGNERS,
+    HARMLESS,
     WORST_FIRST,
     Damage,
     LedgerProblem,
@@ -54,6 +55,7 @@ def verify_ledger(
                            problems=(problem,))  # fmt: skip
     checker = _Checker(content=content, trust=trust)
     checker.entries()
+    checker.timed()
     checker.signed()
     checker.compared(held)
     roots = checker.roots
@@ -120,6 +122,13 @@ class _Checker:
             return merkle.leaf_hash(repr(row).encode()).hex(), False
         leaf = leaf_of(entry.index, entry.time, entry.kind, entry.body)
         return leaf, leaf == entry.leaf
+
+    def timed(self) -> None:
+        """Name entries that bear an earlier time than the one before: a clock was set back."""
+        for index, (before, time) in enumerate(pairwise(self.times), 1):
+            if time < before:
+                self.add("clock", index, f"entry {index} bears {time}, the one before it {before}: "
+                         "the clock was set back; the order is that of the numbers")  # fmt: skip
 
     def signed(self) -> None:
         """Compare the roots with every checkpoint, and say what happened where they differ."""
@@ -204,7 +213,7 @@ class _Checker:
         """Compare with what others hold: the ledger must be the same, or have grown since."""
         agreed = 0
         worst = min((problem.index for problem in self.problems
-                     if problem.index is not None and problem.what not in SIGNERS),
+                     if problem.index is not None and problem.what not in HARMLESS),
                     default=None)  # fmt: skip
         for witness in sorted(held, key=lambda item: item.size):
             if witness.origin != self.origin:

@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "key-retired": ("keyid",),
     "key-revoked": ("keyid",),
     "purged": ("report",),
+    "audit-begun": ("commitment", "request", "plan", "keyed", "attempt"),
 }
 LARGEST = 16 * 1024
 DEEPEST = 4

@@ -17,7 +17,9 @@ from typing import Any
 
 from forget_audit.errors import ForgetAuditError
 
-PATIENCE = 10.0
+PATIENCE = 60.0  # fifty processes on two busy cores keep one waiting for longer than ten seconds
+# The second: SQLite repeats what a damaged file says in messages that are no UTF-8.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
 LARGEST = 512 * 1024 * 1024
 APPLICATION = 0x46414C31
 SIGNATURE = b"SQLite format 3\x00"
@@ -66,6 +68,8 @@ _MEANING = {
     "SQLITE_READONLY": "cannot be written; check the rights of the file and its folder",
     "SQLITE_CANTOPEN": "cannot be opened; check the rights of the file and its folder",
     "SQLITE_FULL": "the disk is full; nothing was recorded",
+    "SQLITE_IOERR": "the system refuses to read or write it, and nothing was recorded; is the disk "
+    "full, the size of files limited, or the file damaged?",
     "SQLITE_NOTADB": "not a ledger, or damaged",
     "SQLITE_CORRUPT": "damaged; run `forget-audit ledger verify`",
 }
@@ -117,7 +121,8 @@ def create(path: Path, origin: str) -> None:
     except OSError as error:
         raise LedgerError(f"{path}: {error.strerror}") from error
     finally:
-        staging.unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            staging.with_name(f"{staging.name}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -180,7 +185,7 @@ def _reader(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA query_only = ON")
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except ERRORS as error:
         db.close()
         pending = path.with_name(f"{path.name}-wal").exists()
         if pending or _code(error) not in ("SQLITE_READONLY", "SQLITE_CANTOPEN"):
@@ -199,12 +204,12 @@ def _connected(uri: str) -> sqlite3.Connection:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except ERRORS as error:
         meaning = _MEANING.get(_code(error), f"not a ledger, or damaged ({error})")
         raise LedgerError(f"{path}: {meaning}") from error
 
 
-def _code(error: sqlite3.Error) -> str:
+def _code(error: Exception) -> str:
     """Return the primary code of an error, such as `SQLITE_BUSY`."""
     return "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
 

@@ -8,10 +8,11 @@ from forget_audit.types import Json
 
 Damage = Literal[
     "unreadable", "edited", "deleted", "truncated", "forked", "other-origin", "bad-signature",
-    "unsigned", "unguarded", "untrusted", "revoked",
+    "unsigned", "unguarded", "untrusted", "revoked", "clock",
 ]  # fmt: skip
 WORST_FIRST: tuple[str, ...] = get_args(Damage)
 SIGNERS: Mapping[str, int] = {"untrusted": 3, "revoked": 4}
+HARMLESS: Mapping[str, int] = {**SIGNERS, "clock": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,8 @@ class LedgerProblem:
     """One thing wrong with a ledger.
 
     Args:
-        what: What happened; `untrusted` and `revoked` concern the signer alone.
+        what: What happened; `untrusted` and `revoked` concern the signer alone, and `clock` only
+            the times that entries bear.
         index: First entry that is concerned; none if it is about the whole file.
         until: Last entry among which the first bad one is; equals `index` if that is exact.
         detail: In words.
@@ -52,14 +54,14 @@ class LedgerCheck:
     @property
     def exit_code(self) -> int:
         """0 all is well, 1 damaged, 3 a signer is not trusted, 4 a signer was revoked."""
-        codes = {SIGNERS.get(problem.what, 1) for problem in self.problems}
+        codes = {HARMLESS.get(problem.what, 1) for problem in self.problems}
         return next((code for code in (1, 4, 3) if code in codes), 0)
 
     @property
     def first_bad(self) -> int | None:
         """Index of the first entry that is not what was signed, if one is known."""
         found = [problem.index for problem in self.problems
-                 if problem.index is not None and problem.what not in SIGNERS]  # fmt: skip
+                 if problem.index is not None and problem.what not in HARMLESS]  # fmt: skip
         return min(found, default=None)
 
     def as_json(self) -> Json:

@@ -8,9 +8,11 @@ who holds one can tell whether the ledger was cut or rewritten since.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +33,8 @@ from forget_audit.ledger.entries import (
 )
 from forget_audit.ledger.file import LedgerError as LedgerError
 from forget_audit.types import Json
+
+log = logging.getLogger(__name__)
 
 PROOF = "https://forget-audit.org/ledger-proof/v1"
 FILE = "ledger.sqlite"
@@ -104,15 +108,31 @@ class Ledger:
         """
         text = encoded(kind, body)
         with ledger_file.writing(self.path) as db:
+            return self._added(db, self._sound(db), kind, text, key)
+
+    @contextmanager
+    def adding(
+        self, kind: str, key: SigningKey
+    ) -> Iterator[tuple[list[Entry], Callable[[Json], Entry]]]:
+        """Hold the ledger, so that what is added can follow from what stands there.
+
+        Args:
+            kind: Of entry.
+            key: Signs the checkpoints.
+
+        Yields:
+            The entries of that kind, oldest first, and what adds one more, once.
+
+        Raises:
+            LedgerError: As by `append`. Nothing was recorded then.
+        """
+        with ledger_file.writing(self.path) as db:
             hashes = self._sound(db)
-            entry = self._next(db, len(hashes), kind, json.loads(text))
-            size = len(hashes) + 1
-            root = merkle.tree_root([*hashes, bytes.fromhex(entry.leaf)])
-            note = checkpoints.write(self.origin, size, root, key)
-            row = (entry.index, entry.time, kind, text, entry.leaf, entry.previous, entry.chain)
-            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            db.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (size, note, key.public_pem))
-        return entry
+            rows = db.execute("SELECT * FROM entries WHERE kind = ? ORDER BY position", (kind,))
+            yield (
+                [_as_hashed(entry_of(row)) for row in rows.fetchall()],
+                lambda body: self._added(db, hashes, kind, encoded(kind, body), key),
+            )
 
     def checkpoint(self) -> str:
         """Return the newest checkpoint, a signed note.
@@ -194,9 +214,25 @@ class Ledger:
         return [item for item in self.entries()
                 if item.kind == kind and item.body.get("report") == report_id]  # fmt: skip
 
+    def _added(
+        self, db: sqlite3.Connection, hashes: list[bytes], kind: str, text: str, key: SigningKey
+    ) -> Entry:
+        entry = self._next(db, len(hashes), kind, json.loads(text))
+        size = len(hashes) + 1
+        root = merkle.tree_root([*hashes, bytes.fromhex(entry.leaf)])
+        note = checkpoints.write(self.origin, size, root, key)
+        row = (entry.index, entry.time, kind, text, entry.leaf, entry.previous, entry.chain)
+        db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (size, note, key.public_pem))
+        return entry
+
     def _next(self, db: sqlite3.Connection, index: int, kind: str, body: Json) -> Entry:
-        last = db.execute("SELECT chain FROM entries WHERE position = ?", (index - 1,)).fetchone()
+        query = "SELECT chain, time FROM entries WHERE position = ?"
+        last = db.execute(query, (index - 1,)).fetchone()
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if last and time < last[1]:
+            log.warning("%s: the clock says %s, the last entry %s; is it right?", self.path, time,
+                        last[1])  # fmt: skip
         leaf = leaf_of(index, time, kind, body)
         previous = last[0] if last else first_link(self.origin)
         return Entry(index=index, time=time, kind=kind, body=body, leaf=leaf, previous=previous,
@@ -234,6 +270,15 @@ class Ledger:
                 "file"
             )
         return hashes
+
+
+def _as_hashed(entry: Entry) -> Entry:
+    """Return the entry if it says what its leaf covers: more than the last checkpoint shows."""
+    if leaf_of(entry.index, entry.time, entry.kind, entry.body) != entry.leaf:
+        raise LedgerError(
+            f"entry {entry.index} of the ledger was changed; run `forget-audit ledger verify`"
+        )
+    return entry
 
 
 def _last(row: tuple[Any, ...] | None) -> str:

@@ -133,9 +133,17 @@ def _list_of_ids(request: RequestSection, folder: Path) -> list[Problem]:
     if not request.forget:
         return []
     path = folder / request.forget
-    if not path.is_file():
+    if not is_there(path) or not path.is_file():
         return [Problem("request.forget", f"there is no file {request.forget}")]
     return attempt("request.forget", lambda: read_ids(path))
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is a file or folder; a name that no system can hold names none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _files(place: str, section: Section, keys: Sequence[str], folder: Path) -> list[Problem]:
@@ -146,7 +154,7 @@ def _files(place: str, section: Section, keys: Sequence[str], folder: Path) -> l
         if name is None:
             continue
         path = folder / name
-        if not path.exists():
+        if not is_there(path):
             problems.append(Problem(f"{place}.{key}", f"there is no file {name}"))
         elif not SUBJECT.fullmatch(path.name):
             message = "expected a name of at most 100 letters, digits, dots, dashes and "

@@ -16,11 +16,13 @@ from forget_audit.contracts import Method
 from forget_audit.data import Request, dealt_sizes, prepare, read_ids
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError, ForgetAuditError, PlanError, Problem
+from forget_audit.faults import refuse_irregular
 from forget_audit.foreign.answering import SelfTrained
 from forget_audit.model_files import load_weights
 from forget_audit.plans.checks import (
     NOT_WITH_PREDICTIONS,
     attempt,
+    is_there,
     only_answers,
     section_problems,
 )
@@ -190,11 +192,12 @@ def read_tables(path: Path) -> dict[str, Any]:
         PlanError: If there is no such file, or it is not TOML.
     """
     try:
+        refuse_irregular(path)
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
         raise PlanError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError([Problem(path.name, f"is not TOML: {error}")]) from error
 
 
@@ -260,7 +263,7 @@ def _rows(plan: Plan) -> list[Problem]:
     if not broken and not own:
         for key in ("original", "unlearned"):
             name = getattr(plan.model, key)
-            if name and plan.path(name).exists():
+            if name and is_there(plan.path(name)):
                 load = partial(load_weights, architecture.build(), plan.path(name))
                 broken += attempt(f"model.{key}", load)
     return problems + broken

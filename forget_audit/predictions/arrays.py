@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -87,15 +87,12 @@ def read_arrays(path: Path) -> Arrays:
             than 1 GiB when unpacked.
     """
     try:
-        with ZipFile(path) as archive:
-            members = archive.infolist()
-    except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise refused(path.name, f"cannot be read as npz: {error}") from error
-    total = sum(member.file_size for member in members)
     if total > MOST_BYTES:
         raise refused(path.name, too_large(total))
-    if len({member.filename for member in members}) < len(members):
-        raise refused(path.name, "expected each array once, found two of one name")
     try:
         arrays = read_npz(path)
     except CaseError as error:

@@ -26,10 +26,12 @@ from forget_audit.predictions.arrays import (
     parts_in,
 )
 from forget_audit.predictions.models import model_problems
+from forget_audit.rows import is_text
 from forget_audit.verdict.weighing import Group
 
 SUM_ERROR = 1e-6  # for each class: what six digits or float32 leave
 FEWEST_ROWS = 2
+WIDEST = 8  # bytes of a number: wider ones are changed when they become float64
 REQUIRED: tuple[Group, ...] = ("retrained", "originals", "audited")
 
 
@@ -86,17 +88,26 @@ def _unknown(name: str) -> Problem:
 
 def _version(arrays: Arrays) -> list[Problem]:
     found = arrays.get("version", np.array(VERSION))
-    if found.shape in ((), (1,)) and found.dtype.kind in "iu" and int(found.ravel()[0]) == VERSION:
+    one = found.shape in ((), (1,))
+    if one and found.dtype.kind in "iu" and int(found.ravel()[0]) == VERSION:
         return []
-    return [
-        Problem("version", f"expected the whole number {VERSION}, found {found.tolist()!r:.40}")
-    ]
+    what = f"{found.tolist()!r:.40}" if one else f"{found.dtype} {found.shape}"
+    return [Problem("version", f"expected the whole number {VERSION}, found {what}")]
 
 
 def _shapes(
     arrays: Arrays, kind: str, groups: Sequence[Group], parts: Sequence[str]
 ) -> list[Problem]:
     problems, classes = [], {}
+    flat = [f"y_{PARTS[part]}" for part in parts if arrays[f"y_{PARTS[part]}"].ndim != 1]
+    if flat:
+        return [
+            Problem(name, f"expected one label a row, found shape {arrays[name].shape}")
+            for name in flat
+        ]
+    total = sum(len(arrays[f"y_{PARTS[part]}"]) for part in parts)
+    if total > MOST_ROWS:
+        return [Problem("rows", f"expected at most {MOST_ROWS:,}, found {total:,}")]
     for part in parts:
         letter = PARTS[part]
         for what in ("y", "id", "unit"):
@@ -111,7 +122,8 @@ def _shapes(
         for part in parts:
             name = f"{kind}_{LETTERS[group]}_{PARTS[part]}"
             array, rows = arrays[name], len(arrays[f"y_{PARTS[part]}"])
-            if array.dtype.kind not in "fiu" or array.ndim not in (2, 3):
+            number = array.dtype.kind in "fiu" and array.dtype.itemsize <= WIDEST
+            if not number or array.ndim not in (2, 3):
                 message = f"expected numbers (models, rows, classes), found {array.dtype}"
                 problems.append(Problem(name, f"{message} {array.shape}"))
             elif array.shape[1] != rows:
@@ -146,16 +158,24 @@ def _rows(arrays: Arrays) -> list[Problem]:
         problems += _labels(f"y_{letter}", arrays[f"y_{letter}"], classes)
         for what in ("id", "unit"):
             name = f"{what}_{letter}"
-            if name in arrays and arrays[name].dtype.kind not in "USiu":
-                message = f"expected text or whole numbers, found type {arrays[name].dtype}"
-                problems.append(Problem(name, message))
+            if name in arrays:
+                problems += _names_of(name, arrays[name])
         if len(arrays[f"y_{letter}"]) < FEWEST_ROWS:
             message = f"expected at least {FEWEST_ROWS} {part} rows, found"
             problems.append(Problem(f"y_{letter}", f"{message} {len(arrays[f'y_{letter}'])}"))
-    total = sum(len(arrays[f"y_{PARTS[part]}"]) for part in parts)
-    if total > MOST_ROWS:
-        problems.append(Problem("rows", f"expected at most {MOST_ROWS:,}, found {total:,}"))
     return problems or _names(arrays, parts)
+
+
+def _names_of(name: str, values: npt.NDArray[np.generic]) -> list[Problem]:
+    """Check that ids are whole numbers, or text that can be written again."""
+    if values.dtype.kind not in "USiu":
+        message = f"expected text or whole numbers, found type {values.dtype}"
+        return [Problem(name, message)]
+    try:
+        sound = values.dtype.kind in "iu" or is_text(text_of(values))
+    except UnicodeDecodeError:
+        sound = False
+    return [] if sound else [Problem(name, "expected text in UTF-8, found other bytes")]
 
 
 def _labels(name: str, labels: npt.NDArray[np.generic], classes: int) -> list[Problem]:
@@ -177,6 +197,7 @@ def _names(arrays: Arrays, parts: Sequence[str]) -> list[Problem]:
     problems = []
     ids = {part: text_of(arrays[f"id_{PARTS[part]}"]) for part in parts}
     for part, names in ids.items():
+        problems += _present(f"id_{PARTS[part]}", names)
         values, counts = np.unique(names, return_counts=True)
         if len(values) < len(names):
             message = f"expected distinct ids, found {str(values[counts > 1][0])!r} twice"
@@ -184,8 +205,15 @@ def _names(arrays: Arrays, parts: Sequence[str]) -> list[Problem]:
     problems += _in_two("id", ids, "rows")
     if f"unit_{PARTS[parts[0]]}" in arrays:
         units = {part: text_of(arrays[f"unit_{PARTS[part]}"]) for part in parts}
+        for part, people in units.items():
+            problems += _present(f"unit_{PARTS[part]}", people)
         problems += _in_two("unit", units, "people")
     return problems
+
+
+def _present(name: str, texts: npt.NDArray[np.str_]) -> list[Problem]:
+    empty = int(np.sum(texts == ""))
+    return [Problem(name, f"expected a name for each row, found {empty} empty")] if empty else []
 
 
 def _in_two(what: str, names: dict[str, npt.NDArray[np.str_]], who: str) -> list[Problem]:
@@ -204,9 +232,13 @@ def _in_two(what: str, names: dict[str, npt.NDArray[np.str_]], who: str) -> list
 
 
 def text_of(values: npt.NDArray[np.generic]) -> npt.NDArray[np.str_]:
-    """Return ids as text, whole numbers as they are written."""
+    """Return ids as text, whole numbers as they are written.
+
+    Raises:
+        UnicodeDecodeError: If bytes are no UTF-8.
+    """
     if values.dtype.kind == "S":
-        return np.char.decode(values.astype(np.bytes_), "utf-8", "replace")
+        return np.char.decode(values.astype(np.bytes_), "utf-8")
     return values.astype(np.str_)
 
 
@@ -220,7 +252,21 @@ def _answers(arrays: Arrays) -> list[Problem]:
             problems.append(Problem(name, f"expected finite numbers, found {bad} that are not"))
         elif match[1] == "prob":
             problems += _probabilities(name, array)
+        else:
+            problems += _no_probabilities(name, array)
     return problems
+
+
+def _no_probabilities(name: str, array: npt.NDArray[np.generic]) -> list[Problem]:
+    """Refuse logits that are probabilities: their softmax means nothing."""
+    values = array.astype(np.float64)
+    if values.ndim == 2 or values.shape[2] == 1 or not values.size or values.min() < 0:
+        return []
+    if np.abs(values.sum(axis=-1) - 1).max() > SUM_ERROR * values.shape[2]:
+        return []
+    message = "expected logits, found numbers that are not negative and sum to one, as "
+    message += f"probabilities do; call them prob{name[5:]} (columns p0, p1, ...)"
+    return [Problem(name, message)]
 
 
 def _probabilities(name: str, array: npt.NDArray[np.generic]) -> list[Problem]:

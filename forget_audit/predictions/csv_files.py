@@ -77,8 +77,9 @@ def _table(name: str, reader: Iterator[list[str]]) -> Table:
     """Read lines one by one, so that no more is held than the numbers in them."""
     header = next(reader, [])
     kind, columns = checked(header)
-    texts = [(header.index(text), array("q"), dict[str, int]()) for text in texts_of(header)]
-    places = [header.index(column) for column in ("label", *columns)]
+    place_of = {column: place for place, column in enumerate(header)}
+    texts = [(place_of[text], array("q"), dict[str, int]()) for text in texts_of(header)]
+    places = [place_of[column] for column in ("label", *columns)]
     numbers = array("d")
     for count, line in enumerate(reader, 1):
         if not line:
@@ -86,7 +87,10 @@ def _table(name: str, reader: Iterator[list[str]]) -> Table:
         try:
             if len(line) != len(header):
                 raise ValueError(f"expected {len(header)} cells, found {len(line)}")  # noqa: TRY301
-            numbers.extend([float(line[place]) for place in places])
+            cells = [line[place] for place in places]
+            if "_" in "".join(cells):  # which Python reads as nothing: 0_5 is no 5
+                raise ValueError("found the sign _ in a number")  # noqa: TRY301
+            numbers.extend([float(cell) for cell in cells])
         except ValueError as error:
             raise refused(name, f"line {count} below the header: {error}") from error
         for place, codes, known in texts:

@@ -53,10 +53,12 @@ def model_problems(arrays: Arrays) -> list[Problem]:
                 )
             first.setdefault(mark, (group, k))
     for group in FOR_COMPARISON:
-        if group in prints and _order_gain(arrays, group) > ORDER_GAIN:
-            message = "answer the retained rows far better if their classes are put in another "
-            message += "order; write class k of the labels as the k-th answer, counted from 0"
-            problems.append(Problem(f"{group} models", message))
+        odd = [] if group not in prints else _reordered(arrays, group)
+        if odd:
+            which = "" if len(odd) == len(prints[group]) else f"models {_numbers(odd)} "
+            message = f"{which}answer the retained rows far better if their classes are put in "
+            message += "another order; write class k of the labels as the k-th answer, counted "
+            problems.append(Problem(f"{group} models", message + "from 0"))
     return problems
 
 
@@ -88,7 +90,7 @@ def remarks(arrays: Arrays) -> list[str]:
                     )
     if kind_of(arrays) == "prob":
         found += _rounded(arrays)
-    if _order_gain(arrays, "audited") > ORDER_GAIN:
+    if _reordered(arrays, "audited"):
         found.append(
             "the audited model answers the retained rows far better if its classes are put in "
             "another order: was its output written in the order of the others?"
@@ -109,17 +111,30 @@ def _fingerprints(arrays: Arrays) -> dict[Group, list[str]]:
     return found
 
 
-def _order_gain(arrays: Arrays, group: Group) -> float:
-    """Return how much more retained rows are right if the classes are put in the best order."""
+def _reordered(arrays: Arrays, group: Group) -> list[int]:
+    """Return the places of models that get far more retained rows right in another class order."""
     labels: Labels = arrays["y_r"].astype(np.int64)
     if len(labels) < ORDER_ROWS:
-        return 0.0
+        return []
     kind = kind_of(arrays)
     given = both_classes(arrays[f"{kind}_{LETTERS[group]}_r"], kind)
-    pairs: Floats = np.zeros((given.shape[2], given.shape[2]))
-    np.add.at(pairs, (np.argmax(given, axis=2), labels), 1)
+    gains = [_order_gain(answered, labels) for answered in np.argmax(given, axis=2)]
+    return [k for k, gain in enumerate(gains) if gain > ORDER_GAIN]
+
+
+def _order_gain(answered: Labels, labels: Labels) -> float:
+    """Return how much more rows are right if the classes of a model are put in the best order."""
+    first, rows = np.unique(answered, return_inverse=True)  # a class that nobody names costs none
+    second, columns = np.unique(labels, return_inverse=True)
+    pairs: Floats = np.zeros((len(first), len(second)))
+    np.add.at(pairs, (rows, columns), 1)
     best = pairs[linear_sum_assignment(-pairs)].sum()
-    return float((best - np.trace(pairs)) / pairs.sum())
+    return float((best - np.sum(answered == labels)) / pairs.sum())
+
+
+def _numbers(places: list[int]) -> str:
+    shown = ", ".join(str(place + 1) for place in places[:5])
+    return shown if len(places) <= 5 else f"{shown} and {len(places) - 5} more"
 
 
 def _rounded(arrays: Arrays) -> list[str]:

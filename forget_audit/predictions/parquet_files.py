@@ -50,13 +50,14 @@ def read_parquet(path: Path) -> Arrays:
         texts = texts_of(names)
         with ParquetFile(path, read_dictionary=texts) as file:
             content = file.read()
+        content.validate(full=True)  # Arrow itself believes the numbers of its dictionaries
         table = Table(
             kind=kind,
             texts={name: _encoded(name, content.column(name)) for name in texts},
             labels=_numbers("label", content.column("label")),
             answers=np.stack([_numbers(name, content.column(name)) for name in columns], axis=1),
         )
-    except (ArrowException, OSError, ValueError, TypeError) as error:
+    except (ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
         raise refused(path.name, f"cannot be read as Parquet: {_line(error)}") from error
     return to_arrays(table)
 
@@ -81,10 +82,10 @@ def _encoded(name: str, column: Any) -> Coded:
             raise refused(f"column {name}", message)
         column = column.cast(pa.string()).dictionary_encode()
     found = column.unify_dictionaries().combine_chunks()
-    texts = np.asarray([str(text) for text in found.dictionary.to_pylist()], dtype=np.str_)
+    texts = [str(text) for text in found.dictionary.to_pylist()]
     codes = found.indices.to_numpy().astype(np.int64)
     ordered, first = in_order(codes)
-    return ordered, named(name, texts[codes[first]].tolist())
+    return ordered, named(name, (texts[code] for code in codes[first]))
 
 
 def _line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from forget_audit.types import Floats
 TEXT = ("group", "model", "part", "id")
 PLAIN = (*TEXT, "label")
 NUMBER = re.compile(r"(p|logit)(0|[1-9]\d*)")
+LONGEST_TEXT = 500  # characters of an id: numpy gives all the room of the longest
+MOST_CLASSES = 100_000
 EMPTY_CELL = "expected text in every line, found an empty cell"
 
 Codes = npt.NDArray[np.int64]
@@ -66,11 +69,15 @@ def named(name: str, texts: Iterable[str]) -> npt.NDArray[np.str_]:
     """Return the texts of a column.
 
     Raises:
-        PredictionsError: If one is empty.
+        PredictionsError: If one is empty, or too long.
     """
     found = [*texts]
     if "" in found:
         raise refused(f"column {name}", EMPTY_CELL)
+    longest = max(map(len, found), default=0)
+    if longest > LONGEST_TEXT:
+        message = f"expected texts of at most {LONGEST_TEXT} characters, found {longest:,}"
+        raise refused(f"column {name}", message)
     return np.array(found, dtype=np.str_)
 
 
@@ -86,10 +93,14 @@ def checked(names: Sequence[str]) -> tuple[str, list[str]]:
     known = {*PLAIN, "unit", *(match[0] for match in found)}
     missing = [name for name in PLAIN if name not in names]
     problems = []
+    if len(found) > MOST_CLASSES:
+        message = f"expected answers of at most {MOST_CLASSES:,} classes, found {len(found):,}"
+        raise PredictionsError([Problem("columns", message)])
     if missing:
         message = f"expected {', '.join(PLAIN)}, found no {', '.join(missing)}"
         problems.append(Problem("columns", f"{message} among {', '.join(names[:12]) or 'none'}"))
-    odd = [name for name in names if name not in known or names.count(name) > 1]
+    counts = Counter(names)
+    odd = [name for name in names if name not in known or counts[name] > 1]
     if odd and not missing:
         hint = "" if odd[0] else "; in R write without row names"
         problems.append(Problem("columns", f"unknown or repeated column {odd[0]!r}{hint}"))
@@ -133,11 +144,10 @@ def to_arrays(table: Table) -> Arrays:
             chosen = here[groups[0][here] == k]
             index = number[chosen] * len(names) + rows[groups[0][here] == k]
             shape = (len(known[group]), len(names))
-            counts = np.bincount(index, minlength=shape[0] * shape[1]).reshape(shape)
-            uneven = _uneven(counts, known[group], names, f"{group} models, {part} rows")
+            uneven = _uneven(index, known[group], names, f"{group} models, {part} rows")
             problems += uneven
             if not uneven:
-                answers = np.empty((counts.size, table.answers.shape[1]))
+                answers = np.empty((len(index), table.answers.shape[1]))
                 answers[index] = table.answers[chosen]
                 arrays[f"{table.kind}_{LETTERS[group]}_{letter}"] = answers.reshape(*shape, -1)
     if problems:
@@ -176,18 +186,34 @@ def _same(
 
 
 def _uneven(
-    counts: Codes, models: npt.NDArray[np.str_], names: npt.NDArray[np.str_], place: str
+    index: Codes, models: npt.NDArray[np.str_], names: npt.NDArray[np.str_], place: str
 ) -> list[Problem]:
-    """Check that each model answers each row once."""
+    """Check that each model answers each row once.
+
+    Memory grows with the lines, not with models times rows, of which a file can announce any
+    number.
+
+    Args:
+        index: Of each line: number of the model, times the number of rows, plus that of the row.
+        models: Of the group.
+        names: Of the rows.
+        place: For the message.
+    """
     problems = []
-    for words, wrong in (("no answer", counts == 0), ("several answers", counts > 1)):
-        if wrong.any():
-            model, row = (int(places[0]) for places in np.nonzero(wrong))
+    there, counts = np.unique(index, return_counts=True)
+    gaps = np.flatnonzero(there != np.arange(len(there)))
+    several = there[counts > 1]
+    for words, wrong, first in (
+        ("no answer", len(models) * len(names) - len(there), [*gaps[:1], len(there)][0]),
+        ("several answers", len(several), [*several[:1], 0][0]),
+    ):
+        if wrong:
+            model, row = divmod(int(first), len(names))
             problems.append(
                 Problem(
                     place,
                     f"expected one answer of each model to each row, found {words} at "
-                    f"{int(wrong.sum())} places (first: model {str(models[model])!r}, row "
+                    f"{wrong} places (first: model {str(models[model])!r}, row "
                     f"{str(names[row])!r})",
                 )
             )

@@ -107,6 +107,6 @@ def _settings(written: str | None, text: str) -> dict[str, Any]:
         return {}
     try:
         settings: dict[str, Any] = tomllib.loads(f"settings = {written}")["settings"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UnknownName(f"{text}: settings are no TOML: {error}") from error
     return settings

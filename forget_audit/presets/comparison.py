@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from forget_audit.types import Json
+from forget_audit.whole_files import write_output
 
 COLUMNS = (
     "preset", "table", "smoke", "row", "method", "status", "reason", "metric", "unit",
@@ -18,7 +19,6 @@ COLUMNS = (
 
 def write(result: Json, folder: Path) -> list[Path]:
     """Write the files of one table and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         ".md": markdown(result),
         ".csv": table_of_numbers(result),
@@ -26,7 +26,7 @@ def write(result: Json, folder: Path) -> list[Path]:
     }
     paths = [folder / f"{result['preset']}{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_output(path, text)
     return paths
 
 

@@ -100,6 +100,13 @@ def read_attributes(
     header = lines[1].split() if len(lines) > 2 else []
     if not header or not lines[0].strip().isdigit():
         raise CaseError(f"{path.name}: expected a count, a line of attributes, and rows")
+    if len(set(header)) < len(header):
+        raise CaseError(f"{path.name}: expected each attribute once in line 2")
+    if lines[0].strip().lstrip("0") != str(len(lines) - 2):
+        raise CaseError(
+            f"{path.name}: line 1 announces {lines[0].strip()[:20]} rows, found {len(lines) - 2}; "
+            "unpack it again, or correct the number if it is a part of the data"
+        )
     columns = tuple(header if chosen is None else chosen)
     for name in columns:
         if name not in header:
@@ -128,6 +135,8 @@ def read_pairs(path: Path, names: Sequence[str]) -> list[str]:
     if not all(len(pair) == 2 for pair in pairs):
         raise CaseError(f"{path.name}: expected lines of a name and a number")
     values = {pair[0]: pair[1] for pair in pairs}
+    if len(values) < len(pairs):
+        raise CaseError(f"{path.name}: expected each picture once")
     missing = [name for name in names if name not in values]
     if missing:
         raise CaseError(f"{path.name} lacks {len(missing)} pictures (first: {missing[0]})")

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from forget_audit.datasets import ROLES, Dataset, distinct, role_sizes, shares
 from forget_audit.errors import CaseError
 from forget_audit.registry import unknown
+from forget_audit.row_forms import MOST_CLASSES as MOST_CLASSES
+from forget_audit.row_forms import as_names
 from forget_audit.sources.options import TableOptions
 from forget_audit.types import Ids, Labels, Rows, Sensitive
 
-MOST_CLASSES = 100_000
 MOST_VALUES = 10  # of a sensitive column
 
 
@@ -59,15 +60,20 @@ def make_dataset(source: str, table: Table, options: TableOptions) -> Dataset:
     y, classes, labels = read_labels(source, table)
     if not len(x) == len(y) > 0:
         raise CaseError(f"{source}: {len(x)} rows of features, but {len(y)} labels")
-    ids = np.arange(len(x)).astype(np.str_) if table.ids is None else table.ids.astype(np.str_)
+    given = {"id": table.ids, "split": table.split, "subclass": table.subclasses}
+    for name, column in {**given, "unit": table.units}.items():
+        if column is not None and column.shape != (len(x),):
+            raise CaseError(f"{source}: {name} must have one entry a row, found {column.shape}")
+    if table.columns and (x.ndim != 2 or len(table.columns) != x.shape[1]):
+        raise CaseError(
+            f"{source}: {len(table.columns)} names of columns do not fit features {x.shape}"
+        )
+    ids = np.arange(len(x)).astype(np.str_) if table.ids is None else names(source, table.ids)
     split = read_split(source, table.split)
     subclasses = None
     if table.subclasses is not None:
         subclasses, _ = whole(source, table.subclasses, "sub-classes")
-    units = None if table.units is None else table.units.astype(np.str_)
-    for name, column in (("split", split), ("subclass", subclasses), ("unit", units)):
-        if column is not None and column.shape != (len(x),):
-            raise CaseError(f"{source}: {name} must have one entry a row, found {column.shape}")
+    units = None if table.units is None else names(source, table.units)
     if options.standardise:
         x = standardised(x, split)
     dataset = distinct(
@@ -96,6 +102,23 @@ def make_dataset(source: str, table: Table, options: TableOptions) -> Dataset:
     return replace(dataset, sensitive=sensitive)
 
 
+def names(source: str, column: npt.NDArray[Any]) -> Ids:
+    """Return ids, or the people of rows, as text.
+
+    Raises:
+        CaseError: If they are neither text nor numbers, or one is empty.
+    """
+    if column.dtype.kind not in "USOiuf":
+        raise CaseError(f"{source}: expected ids of text or numbers, found {column.dtype}")
+    if column.dtype.kind == "f" and not np.isfinite(column).all():
+        missing = int(np.sum(~np.isfinite(column)))
+        raise CaseError(f"{source}: {missing} rows have no id or unit, found NaN or infinity")
+    found: Ids = as_names(column) if column.dtype.kind == "O" else column.astype(np.str_)
+    if np.any(found == ""):
+        raise CaseError(f"{source}: row {int(np.argmax(found == '')) + 1} has an empty id or unit")
+    return found
+
+
 def features(source: str, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return features as float32.
 
@@ -106,7 +129,7 @@ def features(source: str, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         raise CaseError(f"{source}: features must be finite numbers, found type {x.dtype}")
     with np.errstate(over="ignore"):
         small = x.astype(np.float32)
-    if x.ndim < 2 or not np.all(np.isfinite(small)):
+    if x.ndim < 2 or 0 in x.shape[1:] or not np.all(np.isfinite(small)):
         raise CaseError(
             f"{source}: features must be finite numbers (n, ...), found {x.dtype} {x.shape} with "
             f"{int(np.sum(~np.isfinite(small)))} that are not"
@@ -122,8 +145,17 @@ def read_labels(source: str, table: Table) -> tuple[Labels, tuple[str, ...], tup
     """
     y = table.y
     if y.ndim == 1:
-        found, names = whole(source, y, "labels")
-        return found, table.classes or names, ()
+        found, texts = whole(source, y, "labels")
+        if table.classes and len(table.classes) <= found.max(initial=-1):
+            raise CaseError(
+                f"{source}: {len(table.classes)} names of classes, found the label {found.max()}"
+            )
+        if table.classes and texts and texts != table.classes:
+            raise CaseError(
+                f"{source}: labels are names in the order {', '.join(texts[:3])}, ..., classes "
+                "says otherwise; leave classes out, or give labels as numbers"
+            )
+        return found, table.classes or texts, ()
     known = y.ndim == 2 and np.issubdtype(y.dtype, np.number) and np.isin(y, (-1, 0, 1)).all()
     if not known or not y.shape[1]:
         raise CaseError(
@@ -144,6 +176,8 @@ def whole(source: str, y: npt.NDArray[Any], what: str) -> tuple[Labels, tuple[st
     """
     names: tuple[str, ...] = ()
     values: npt.NDArray[Any] = y
+    if y.dtype.kind not in "iufbUSO":
+        raise CaseError(f"{source}: {what} must be whole numbers or names, found {y.dtype}")
     if y.dtype.kind in "USO":
         texts = y.astype(np.str_)
         numeric = [_is_number(text) for text in texts.tolist()]
@@ -213,4 +247,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which Python reads as nothing: 0_5 is no 5

@@ -17,7 +17,7 @@ from forget_audit.errors import CaseError
 from forget_audit.sources.assembling import Pictures, assemble, position_ids
 from forget_audit.sources.files import must_exist, read_lines, reading
 from forget_audit.sources.images import Bytes, pixels
-from forget_audit.sources.inert_pickle import read_values
+from forget_audit.sources.inert_pickle import flat, read_values
 from forget_audit.sources.options import ImageOptions, read_options
 from forget_audit.types import Labels
 
@@ -178,10 +178,24 @@ def _pickled(path: Path, version: Version) -> tuple[Bytes, Mapping[str, Labels]]
     lacking = [key for key in ("data", *version.labels) if key not in values]
     if lacking:
         raise ValueError(f"it holds no {lacking[0]}")
-    images = np.asarray(values["data"])
+    images: Any = values["data"]
+    if not isinstance(images, np.ndarray):
+        raise ValueError(  # noqa: TRY004 the file is at fault
+            f"expected rows of {PICTURE} bytes, found {type(images).__name__}"
+        )
     if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != PICTURE:
         raise ValueError(f"expected rows of {PICTURE} bytes, found {images.dtype} {images.shape}")
-    return images, {key: np.array(values[key], dtype=np.int64) for key in version.labels}
+    return images, {key: np.array(flat(values[key], int), dtype=np.int64) for key in version.labels}
+
+
+def _listed(path: Path, key: str) -> list[str]:
+    """Return a list of texts in a pickled file."""
+    values = read_values(path.read_bytes()).get(key)
+    if not isinstance(values, list):
+        raise ValueError(f"it holds no list {key}")  # noqa: TRY004 the file is at fault
+    kind = bytes if values and isinstance(values[0], bytes) else str
+    names = flat(values, kind)
+    return [name.decode("latin-1") if isinstance(name, bytes) else name for name in names]
 
 
 def _names(folder: Path, version: Version, label: str) -> tuple[str, ...]:
@@ -190,11 +204,8 @@ def _names(folder: Path, version: Version, label: str) -> tuple[str, ...]:
     path, count = folder / file, CLASSES[label]
     if path.is_file():
         with reading(path.name, "the names of classes"):
-            found = (
-                [str(name) for name in read_values(path.read_bytes()).get(key, [])]
-                if version.pickled
-                else read_lines(path)
-            )
-        if len(found) == count:
-            return tuple(found)
+            found = _listed(path, key) if version.pickled else read_lines(path)
+            if len(found) != count:
+                raise ValueError(f"expected {count} names, found {len(found)}")
+        return tuple(found)
     return tuple(str(number) for number in range(count))

@@ -9,7 +9,6 @@ from forget_audit.errors import CaseError
 EXPECTED: tuple[type[Exception], ...] = (
     OSError, ValueError, EOFError, MemoryError, OverflowError,
 )  # fmt: skip
-LARGEST = 32 * 2**30  # bytes of one array: beyond it a header is taken for a lie
 
 
 @contextmanager
@@ -26,8 +25,21 @@ def reading(name: str, what: str, *errors: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
+    except CaseError:
+        raise
     except EXPECTED + errors as error:
         raise CaseError(f"cannot read {name} as {what}: {error or type(error).__name__}") from error
+
+
+def regular(path: Path, what: str) -> Path:
+    """Return a path, unless it is something that is no file: reading a pipe would never end.
+
+    Raises:
+        CaseError: If there is a pipe, a device or a folder.
+    """
+    if path.exists() and not path.is_file():
+        raise CaseError(f"{path.name} is no regular file; expected {what}")
+    return path
 
 
 def find_folder(path: Path, places: Sequence[str], wanted: str, what: str) -> Path:
@@ -111,5 +123,5 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         CaseError: If it cannot be read.
     """
-    with reading(path.name, "text"):
+    with reading(regular(path, "text").name, "text"):
         return [line for line in path.read_text("utf-8").splitlines() if line.strip()]

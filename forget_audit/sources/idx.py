@@ -14,8 +14,9 @@ import numpy as np
 
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError
+from forget_audit.packed import LARGEST, check_unpacked
 from forget_audit.sources.assembling import Pictures, assemble, position_ids
-from forget_audit.sources.files import LARGEST, reading
+from forget_audit.sources.files import reading
 from forget_audit.sources.images import Bytes, pixels
 from forget_audit.sources.options import ImageOptions, read_options
 from forget_audit.types import Labels
@@ -106,7 +107,9 @@ def _unpacked(path: Path, axes: int) -> bytes:
     """Unpack a file, no further than one byte beyond the size that its header gives."""
     with gzip.open(path, "rb") as packed:
         header = packed.read(4 + 4 * axes)
-        return header + packed.read(_promised(header, axes) + 1)
+        promised = _promised(header, axes)
+        check_unpacked(promised, path.stat().st_size)
+        return header + packed.read(promised + 1)
 
 
 def _promised(header: bytes, axes: int) -> int:

@@ -1,12 +1,13 @@
 """Folders of pictures, one folder a class: the user's own, VGGFace2 and Pins.
 
-torchvision's `ImageFolder` lists the files; the pictures are decoded by Pillow when rows are
-asked for.
+Files are listed as torchvision's `ImageFolder` does, which would follow a link to the folder that
+it lies in; the pictures are decoded by Pillow when rows are asked for.
 """
 
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -125,12 +126,35 @@ def _dataset(
 
 def _listed(folder: Path) -> list[tuple[str, str]]:
     """Return each picture, relative to `folder`, with the name of its class."""
-    from torchvision.datasets import ImageFolder
-
     must_be_folder(folder, "pictures in one folder a class")
     with reading(folder.name, "pictures in one folder a class"):
-        found = ImageFolder(str(folder), is_valid_file=lambda file: file.lower().endswith(ENDINGS))
+        kinds = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        found = {
+            kind: sorted(_pictures(folder / kind), key=lambda file: (str(file.parent), file.name))
+            for kind in kinds
+        }
+    empty = [kind for kind, files_of in found.items() if not files_of]
+    if empty or not kinds:
+        what = f"the folder {empty[0]!r} of {folder.name}" if empty else folder.name
+        raise CaseError(f"{what} holds no pictures in one folder a class")
     return [
-        (Path(file).relative_to(folder).as_posix(), found.classes[number])
-        for file, number in found.samples
+        (file.relative_to(folder).as_posix(), kind)
+        for kind, listed in found.items()
+        for file in listed
     ]
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Yield the pictures below a folder; links are followed, but never in a circle.
+
+    Raises:
+        CaseError: If a link leads back, so that the same pictures would be read over and over.
+    """
+    seen = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        here = Path(place).stat()
+        if (here.st_dev, here.st_ino) in seen:
+            raise CaseError(f"{folder.name}: two ways lead to one folder; take out the links")
+        seen.add((here.st_dev, here.st_ino))
+        below.sort()
+        yield from (Path(place, name) for name in names if name.lower().endswith(ENDINGS))

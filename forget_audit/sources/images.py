@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.errors import CaseError
-from forget_audit.sources.files import reading
+from forget_audit.sources.files import reading, regular
 from forget_audit.sources.options import ImageOptions
 from forget_audit.streaming import Features, Streamed
 
@@ -18,6 +18,8 @@ Bytes = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP", "TIFF")
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
+SEVERAL = ("TIFF", "WEBP", "PNG")  # formats of one picture or many
+MOST_SCANS = 100  # a progressive JPEG has about ten
 MOST_PIXELS = 50_000_000  # of one picture; more is taken for an attack on memory
 
 
@@ -149,23 +151,26 @@ def open_picture(folder: Path, name: str, *, grey: bool) -> Any:
     """Return the picture in a file, decoded.
 
     Raises:
-        CaseError: If it is no picture of a known format, is damaged, or is enormous.
+        CaseError: If it is no picture of a known format, is damaged, is enormous, or holds more
+            than one picture of 8 bits a channel.
     """
-    import struct
-
     from PIL import Image
 
-    errors = (
-        SyntaxError, IndexError, struct.error, Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    )  # fmt: skip
+    regular(folder / name, "a picture")
     with (
         _whole_pictures(),
-        reading(name, "a picture", *errors),
+        reading(name, "a picture", Exception),  # Pillow raises whatever its formats run into
         Image.open(folder / name, formats=FORMATS) as picture,
     ):
         if picture.width * picture.height > MOST_PIXELS:
             raise CaseError(f"{name} has {picture.size} pixels, more than {MOST_PIXELS:,}")
+        if picture.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255
+            raise ValueError(f"expected 8 bits a channel, found mode {picture.mode}; convert it")
+        frames = getattr(picture, "n_frames", 1) if picture.format in SEVERAL else 1
+        if frames > 1:
+            raise ValueError(f"expected one picture, found {frames}")
+        if picture.format == "JPEG" and _scans(folder / name) > MOST_SCANS:
+            raise ValueError(f"expected at most {MOST_SCANS} passes over the picture")
         return picture.convert("L" if grey else "RGB")
 
 
@@ -180,6 +185,11 @@ def _whole_pictures() -> Iterator[None]:
         yield
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _scans(path: Path) -> int:
+    """Return how often a JPEG file goes over its picture: each pass takes time and few bytes."""
+    return path.read_bytes().count(b"\xff\xda")
 
 
 def _resized(picture: Bytes, side: int) -> Bytes:

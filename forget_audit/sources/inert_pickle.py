@@ -98,8 +98,11 @@ class Reader:
         values = self._to_mark() if name.endswith("S") else self._last(count)
         if name.startswith("APPEND"):
             self.stack[-1].extend(values)
-        else:
-            self.stack[-1].update(zip(values[::2], values[1::2], strict=True))
+            return
+        keys = [_text(key) for key in values[::2]]
+        if len(set(keys)) < len(keys) or not self.stack[-1].keys().isdisjoint(keys):
+            raise ValueError("a name occurs twice in one table")
+        self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def _last(self, count: int) -> list[Any]:
         values = self.stack[-count:]
@@ -127,13 +130,30 @@ def read_values(data: bytes) -> dict[str, Any]:
         for opcode, argument, _ in pickletools.genops(data):
             reader.follow(opcode.name, argument)
         (found,) = reader.stack
-        return {_text(key): _value(value) for key, value in found.items()}
+        return {name: _value(value) for name, value in found.items()}
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"damaged: {error}") from error
 
 
 def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    """Return a text; anything else is not even printed, for it may hold itself many times."""
+    if not isinstance(value, (bytes, str)):
+        raise TypeError(f"expected text, found {type(value).__name__}")
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def flat(values: Any, kind: type) -> list[Any]:
+    """Return a list that holds values of one kind and nothing else.
+
+    A list that holds one list many times, which holds one many times, and so on, takes a few
+    bytes in a file, and all memory once it becomes an array.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise ValueError(f"expected a list of {kind.__name__}")
+    return values
 
 
 def _value(value: Any) -> Any:

@@ -11,6 +11,7 @@ from pydantic import Field
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError
 from forget_audit.sources.assembling import Pictures, assemble, position_ids
+from forget_audit.sources.checks import MOST_CLASSES
 from forget_audit.sources.files import must_exist
 from forget_audit.sources.images import Bytes, pixels
 from forget_audit.sources.npz import read_npz
@@ -78,8 +79,11 @@ def _part(images: np.ndarray, labels: np.ndarray, where: str) -> tuple[Bytes, La
         raise CaseError(f"{where}: expected pictures of bytes, found {images.dtype} {images.shape}")
     if labels.ndim != 2 or len(labels) != len(images) or not len(labels):
         raise CaseError(f"{where}: {len(images)} pictures, but labels of shape {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise CaseError(f"{where}: expected labels from 0, found {labels.dtype}")
+    whole = np.issubdtype(labels.dtype, np.integer) and labels.size
+    if not whole or not 0 <= labels.min() <= labels.max() < MOST_CLASSES:
+        raise CaseError(f"{where}: expected labels from 0, found {labels.dtype} {labels.shape}")
+    if 0 in images.shape:
+        raise CaseError(f"{where}: expected pictures, found {images.shape}")
     colour = images.ndim == 4 and images.shape[3] == 3
     shaped = images.transpose(0, 3, 1, 2) if colour else images[:, None]
     return np.ascontiguousarray(shaped), labels.astype(np.int64)

@@ -20,6 +20,7 @@ from forget_audit.sources.celeba import CelebaOptions, read_attributes, read_pai
 from forget_audit.sources.files import find_folder, inside, must_exist, reading
 from forget_audit.sources.images import files
 from forget_audit.sources.options import ImageOptions, read_options
+from forget_audit.sources.tables import once
 
 TABLES = {
     "train": ("custom_train_dataset.csv", "train_images"),
@@ -32,6 +33,7 @@ NAME = re.compile(r"(F\d+)_[A-Z]+_([A-Z]+\d*)_\d+_[a-h]\d*\.jpe?g", re.IGNORECAS
 
 HQ_ATTRIBUTES, HQ_IDENTITIES = "CelebA-HQ-attribute.txt", "CelebA-HQ-identity.txt"
 HQ_IMAGES = "CelebA-HQ-img"
+PERSON = re.compile(r"[0-9]{1,9}")
 THREE = ("Male", "Smiling", "Young")
 
 
@@ -105,7 +107,7 @@ def mucac(path: Path, options: Mapping[str, object]) -> Dataset:
     chosen = wanted(checked) or THREE
     names, columns, matrix = read_attributes(folder / HQ_ATTRIBUTES, chosen)
     people = read_pairs(folder / HQ_IDENTITIES, names)
-    if not all(person.isascii() and person.isdigit() for person in people):
+    if not all(PERSON.fullmatch(person) for person in people):
         raise CaseError(f"{HQ_IDENTITIES}: expected a name and a whole number a line")
     images = find_folder(folder, ("CelebAMask-HQ",), HQ_IMAGES, title) / HQ_IMAGES
     there(images, names)
@@ -130,7 +132,12 @@ def _annotations(path: Path) -> list[tuple[str, str, str]]:
         reading(path.name, "a table of MUFAC", csv.Error),
         path.open(newline="", encoding="utf-8") as file,
     ):
-        rows = list(csv.DictReader(file, strict=True))
+        reader = csv.DictReader(file, strict=True)
+        once(path.name, list(reader.fieldnames or ()))
+        rows = list(reader)
+    uneven = next((i for i, row in enumerate(rows, 2) if None in row or None in row.values()), None)
+    if uneven is not None:
+        raise CaseError(f"{path.name}, line {uneven}: expected as many cells as columns")
     if not rows or not {"image_path", "age_class"} <= set(rows[0]):
         raise CaseError(f"{path.name}: expected the columns image_path and age_class, and rows")
     found = []

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from forget_audit.datasets import Dataset, distinct, role_sizes, shares
 from forget_audit.errors import CaseError, ForgetAuditError, ModelError
 from forget_audit.named_objects import import_object
+from forget_audit.own_calls import guarded, place_of
 from forget_audit.sources.checks import Table, make_dataset, read_labels, read_split
 from forget_audit.sources.options import TableOptions
 from forget_audit.streaming import Features, Items, Streamed
@@ -64,11 +65,14 @@ def from_function(source: str, options: Mapping[str, object]) -> Dataset:
     except TypeError as error:
         raise CaseError(f"{source} does not accept the options {dict(options)}: {error}") from error
     try:
-        made = function(**options)
+        with guarded():
+            made = function(**options)
     except ForgetAuditError:
         raise
     except Exception as error:
-        raise CaseError(f"{source} failed: {type(error).__name__}: {error}") from error
+        place = place_of(error)
+        where = f" at {place}" if place else ""
+        raise CaseError(f"{source} failed{where}: {type(error).__name__}: {error}") from error
     if isinstance(made, Dataset):
         return made
     if isinstance(made, tuple) and len(made) == 2:
@@ -112,8 +116,8 @@ def from_items(source: str, items: Items) -> Dataset:
     rows = Rows(
         x=Streamed(owned),  # type: ignore[arg-type]
         y=y,
-        ids=names.astype(np.str_),
-        units=None if units is None else units.astype(np.str_),
+        ids=names,  # type: ignore[arg-type]
+        units=units,
     )
     return distinct(
         Dataset(

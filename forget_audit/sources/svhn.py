@@ -1,11 +1,9 @@
-"""SVHN in its own format (MATLAB files of cropped digits), read by scipy.
+"""SVHN in its own format: MATLAB files of cropped digits.
 
 torchvision's reader refuses every file but the published ones, by their MD5, so that neither a
-part of the data nor a corrected copy can be read; beyond that it does what is done here.
+part of the data nor a corrected copy can be read.
 """
 
-import math
-import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +12,13 @@ import numpy as np
 
 from forget_audit.datasets import Dataset
 from forget_audit.sources.assembling import Pictures, assemble, position_ids
-from forget_audit.sources.files import LARGEST, find_folder, must_exist, reading
+from forget_audit.sources.files import find_folder, must_exist, reading
 from forget_audit.sources.images import Bytes, pixels
+from forget_audit.sources.matlab import read_matlab
 from forget_audit.sources.options import ImageOptions, read_options
 from forget_audit.types import Labels
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
-ERRORS = (TypeError, KeyError, IndexError, NotImplementedError, struct.error, zlib.error)
 
 
 def svhn(path: Path, options: Mapping[str, object]) -> Dataset:
@@ -47,13 +45,8 @@ def svhn(path: Path, options: Mapping[str, object]) -> Dataset:
 
 
 def _read(path: Path) -> tuple[Bytes, Labels]:
-    from scipy.io import loadmat, matlab, whosmat
-
-    with reading(path.name, "a MATLAB file of SVHN", *ERRORS, matlab.MatReadError):
-        shapes = {name: shape for name, shape, _ in whosmat(str(path))}
-        if math.prod(shapes["X"]) > LARGEST:
-            raise ValueError(f"its header gives pictures of shape {shapes['X']}")
-        content = loadmat(str(path), variable_names=["X", "y"])
+    with reading(path.name, "a MATLAB file of SVHN", zlib.error):
+        content = read_matlab(path, ("X", "y"))
         images, y = content["X"], content["y"].ravel()
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
             raise ValueError(

@@ -1,7 +1,8 @@
 """Tables of the user's own: npz, csv and parquet, one row a record."""
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy.typing as npt
 
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError, MissingDependency
+from forget_audit.packed import MODEST, check_unpacked
 from forget_audit.sources.checks import Table, make_dataset
-from forget_audit.sources.files import LARGEST, reading
+from forget_audit.sources.files import reading, regular
 from forget_audit.sources.npz import read_npz
 from forget_audit.sources.options import ColumnOptions, TableOptions, read_options
 
 LABEL = "label:"
+LONGEST = 1000  # characters of a cell, in a long column
 
 
 def npz(path: Path, options: Mapping[str, object]) -> Dataset:
@@ -51,26 +54,57 @@ def npz(path: Path, options: Mapping[str, object]) -> Dataset:
     return make_dataset(source, table, checked)
 
 
-def read_csv(path: Path, delimiter: str = ",") -> dict[str, npt.NDArray[Any]]:
+def read_csv(
+    path: Path, delimiter: str = ",", long: str | None = None
+) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of a csv file, all of them text.
 
+    Args:
+        path: The file.
+        delimiter: Between cells.
+        long: A column of long texts, which is returned as Python's own.
+
     Raises:
-        CaseError: If it is no table, or a column occurs twice.
+        CaseError: If it is no table, a row has more or fewer cells than there are columns, or a
+            column occurs twice.
     """
+    regular(path, "a table")
     with (
         reading(path.name, "a table of numbers", csv.Error),
         path.open(newline="", encoding="utf-8-sig") as file,
     ):
         header, *rows = [*csv.reader(file, delimiter=delimiter, strict=True)] or [[]]
     rows = [row for row in rows if row]
-    twice = sorted({name for name in header if header.count(name) > 1})
+    once(path.name, header)
+    uneven = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    if uneven is not None:
+        more = "more" if len(rows[uneven]) > len(header) else "fewer"
+        raise CaseError(f"{path.name}: row {uneven + 1} has {more} cells than there are columns")
+    return {
+        name: _cells(path.name, name, [row[i] for row in rows], as_objects=name == long)
+        for i, name in enumerate(header)
+    }
+
+
+def once(file: str, header: Sequence[str]) -> None:
+    """Refuse names of columns that occur twice.
+
+    Raises:
+        CaseError: With one of them.
+    """
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
-        raise CaseError(f"{path.name} has two columns called {twice[0]!r}")
-    long = next((i for i, row in enumerate(rows) if len(row) > len(header)), None)
-    if long is not None:
-        raise CaseError(f"{path.name}: row {long + 1} has more cells than there are columns")
-    filled = [row + [""] * (len(header) - len(row)) for row in rows]
-    return {name: np.array([row[i] for row in filled]) for i, name in enumerate(header)}
+        raise CaseError(f"{file} has two columns called {twice[0]!r}")
+
+
+def _cells(file: str, name: str, cells: list[str], *, as_objects: bool) -> npt.NDArray[Any]:
+    """Return a column; numpy gives every cell the room of the longest one."""
+    if as_objects:
+        return np.array(cells, dtype=object)
+    longest = max(map(len, cells), default=0)
+    if 4 * longest * len(cells) > MODEST and longest > LONGEST:
+        raise CaseError(f"{file}: column {name!r} has a cell of {longest:,} characters")
+    return np.array(cells, dtype=np.str_)
 
 
 def from_csv(path: Path, options: Mapping[str, object]) -> Dataset:
@@ -93,28 +127,40 @@ def parquet(path: Path, options: Mapping[str, object]) -> Dataset:
         raise MissingDependency(
             'reading Parquet needs pyarrow: pip install "forget-audit[parquet]"'
         ) from error
-    with reading(path.name, "Parquet", pa.ArrowException, TypeError):
-        file = pq.ParquetFile(path)
-        nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
+    regular(path, "Parquet")
+    with reading(path.name, "Parquet", pa.ArrowException, TypeError, NotImplementedError):
+        with pq.ParquetFile(path) as file:
+            schema, size = file.schema_arrow, path.stat().st_size
+            texts = [f.name for f in schema if pa.types.is_string(f.type)]
+            check_unpacked(file.metadata.num_rows * file.metadata.num_columns * 8, size)
+        once(path.name, schema.names)
+        nested = [field.name for field in schema if pa.types.is_nested(field.type)]
         if nested:
             raise ValueError(f"column {nested[0]!r} holds lists or records, expected one value")
-        if file.metadata.num_rows * file.metadata.num_columns * 8 > LARGEST:
-            raise ValueError(f"it promises {file.metadata.num_rows:,} rows")
-        content = file.read()
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            content = file.read()
+        content.validate(full=True)  # Arrow itself believes the numbers of its dictionaries
         columns = {
-            name: _values(name, column)
+            name: _values(name, column, size)
             for name, column in zip(content.column_names, content.columns, strict=True)
         }
     return from_columns(f"parquet:{path.name}", path.name, columns, checked)
 
 
-def _values(name: str, column: Any) -> npt.NDArray[Any]:
+def _values(name: str, column: Any, size: int) -> npt.NDArray[Any]:
+    """Return the values of a column in a file of `size` bytes."""
     if column.null_count:
         raise ValueError(f"column {name!r} has {column.null_count} empty cells")
-    if hasattr(column.type, "value_type"):
-        column = column.cast(column.type.value_type)
-    values: npt.NDArray[Any] = column.to_numpy()
-    return values.astype(np.str_) if values.dtype == object else values
+    if not hasattr(column.type, "value_type"):
+        values: npt.NDArray[Any] = column.to_numpy()
+        return values.astype(np.str_) if values.dtype == object else values
+    whole = column.unify_dictionaries().combine_chunks()
+    known = whole.dictionary.to_numpy(zero_copy_only=False)
+    if known.dtype == object:
+        known = known.astype(np.str_)
+    check_unpacked(known.dtype.itemsize * len(column), size)
+    found: npt.NDArray[Any] = known[whole.indices.to_numpy()]
+    return found
 
 
 def from_columns(
@@ -159,8 +205,10 @@ def number(values: npt.NDArray[Any], name: str = "") -> npt.NDArray[np.float64]:
     Raises:
         ValueError: If a value is none.
     """
+    where = f"column {name!r}: " if name else ""
+    if values.dtype.kind == "U" and np.any(np.char.find(values, "_") >= 0):
+        raise ValueError(f"{where}could not convert string to float: it holds the sign _")
     try:
         return values.astype(np.float64)
     except ValueError as error:
-        where = f"column {name!r}: " if name else ""
         raise ValueError(f"{where}{error}") from error

@@ -44,7 +44,7 @@ def text(path: Path, options: Mapping[str, object]) -> Dataset:
     """
     checked = read_options(TextOptions, "text", options)
     delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    columns = read_csv(path, delimiter)
+    columns = read_csv(path, delimiter, checked.text)
     for name in (checked.text, checked.label):
         if name not in columns or not len(columns[name]):
             found = ", ".join(columns) or "none"

@@ -19,6 +19,7 @@ from forget_audit.starter.writing import ADAPTER, OURS
 from forget_audit.types import Scope
 
 FEWEST, USUAL = 20, 100
+LONGEST = 12  # digits of a whole number
 
 
 def find_request(text: str, found: Found, scope: Scope | None, place: Place) -> Mapping[str, Any]:
@@ -43,7 +44,7 @@ def find_request(text: str, found: Found, scope: Scope | None, place: Place) -> 
     elif word == "attribute" and rest:
         said = {"attribute": rest.strip(), "scope": "attribute"}
         asked = Request(attribute=rest.strip())
-    elif text.strip().isdigit():
+    elif text.strip().isdecimal() and len(text.strip()) <= LONGEST:
         said = {"random": int(text), "scope": "instance"}
         asked = Request(random=int(text))
     else:
@@ -75,7 +76,7 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         CaseError: If it is something else.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() and len(part) <= LONGEST for part in parts):
         raise CaseError(f"expected numbers of classes such as 3,5, found {text!r}")
     return tuple(int(part) for part in parts)
 
@@ -132,7 +133,7 @@ def read_setting(pair: str) -> tuple[str, object]:
     key, sign, text = pair.partition("=")
     if not sign or not key.strip():
         raise CaseError(f"expected KEY=VALUE, such as size=32, found {pair!r}")
-    with suppress(tomllib.TOMLDecodeError):
+    with suppress(ValueError, RecursionError):
         read = tomllib.loads(f"value = {text}")
         if len(read) == 1:
             return key.strip(), read["value"]

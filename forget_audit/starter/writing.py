@@ -16,6 +16,7 @@ from markupsafe import Markup
 from forget_audit.errors import ForgetAuditError
 from forget_audit.starter.code import adapter, functions, template
 from forget_audit.types import Scope
+from forget_audit.whole_files import write_output
 
 Kind = Literal["torch", "function", "xgboost", "sklearn", "huggingface", "predictions", "preset"]
 
@@ -142,7 +143,7 @@ def plan_text(start: Start) -> str:
         said["method"] = None
     environment = Environment(
         autoescape=True,
-        finalize=lambda value: Markup(toml(value)),
+        finalize=lambda value: Markup(toml(value)),  # noqa: S704  TOML, quoted by toml()
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -191,7 +192,7 @@ def write(folder: Path, texts: Mapping[str, str], *, force: bool = False) -> lis
             path, former = folder / name, None
             if path.exists():
                 former = path.rename(_free(path))
-            path.write_text(text, encoding="utf-8")
+            write_output(path, text)
             done.append(Written(path=path, former=former))
     except OSError as error:
         raise ForgetAuditError(f"cannot write into {folder}: {error.strerror}") from error

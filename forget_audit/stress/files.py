@@ -12,13 +12,13 @@ from forget_audit.stress.plots import png, svg
 from forget_audit.stress.results import MEASURES
 from forget_audit.stress.rounds import ERROR
 from forget_audit.types import Json
+from forget_audit.whole_files import write_output
 
 NAME = "stress"
 
 
 def write(result: Json, folder: Path) -> list[Path]:
     """Write all files and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         ".json": as_text(result),
         ".md": markdown(result),
@@ -27,8 +27,8 @@ def write(result: Json, folder: Path) -> list[Path]:
     }
     paths = [folder / f"{NAME}{suffix}" for suffix in (*texts, ".png")]
     for path, text in zip(paths, texts.values(), strict=False):
-        path.write_text(text, encoding="utf-8", newline="\n")
-    paths[-1].write_bytes(png(result))
+        write_output(path, text)
+    write_output(paths[-1], png(result))
     return paths
 
 

@@ -15,7 +15,15 @@ from joblib import Parallel, delayed, parallel_config
 
 import forget_audit
 from forget_audit.contracts import Method
-from forget_audit.digests import canonical_json, case_digest, file_digest, plain, sha256
+from forget_audit.digests import (
+    canonical_json,
+    case_digest,
+    file_digest,
+    plain,
+    sealed,
+    sha256,
+    unsealed,
+)
 from forget_audit.digests import sources_digest as sources
 from forget_audit.plans.plan import Plan
 from forget_audit.stress import ground as grounds
@@ -28,6 +36,7 @@ from forget_audit.training.references import fingerprint
 from forget_audit.types import Json, Progress
 from forget_audit.verdict.profiles import PROFILES
 from forget_audit.whole_files import write_whole
+from forget_audit.workers import overseen, served
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +88,8 @@ def stress(order: Order, progress: Progress = lambda _: None) -> Json:
         rounds = [_one_seed(order, number, progress) for number in numbers]
     else:
         rounds = []
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            calls = (delayed(_one_seed)(order, number) for number in numbers)
+        with overseen(), parallel_config(backend="loky", inner_max_num_threads=1):
+            calls = (delayed(served(_one_seed))(order, number) for number in numbers)
             for found in Parallel(n_jobs=workers, return_as="generator")(calls):
                 rounds.append(found)
                 progress(len(found.sets))
@@ -157,12 +166,12 @@ def _read(file: Path | None) -> Json | None:
     if file is None or not file.is_file():
         return None
     try:
-        found: Json = json.loads(file.read_bytes())
-    except ValueError:
+        found: Json = json.loads(unsealed(file.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return None
     return found
 
 
 def _keep(file: Path | None, found: Json) -> None:
     if file is not None:
-        write_whole(file, json.dumps(found).encode())
+        write_whole(file, sealed(json.dumps(found).encode()))

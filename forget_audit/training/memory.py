@@ -1,15 +1,25 @@
-"""How many models fit into memory while they are trained."""
+"""How many models fit into memory while they are trained, and what is done if they do not."""
 
+import logging
 import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from forget_audit.faults import memory_error, out_of_memory
 from forget_audit.training.loop import Recipe
+
+log = logging.getLogger(__name__)
+
+Places = Sequence[int]
+Fit = Callable[[Places], list[nn.Module]]
 
 SHARE = 0.5  # of what is free: torch's allocators keep more than is in use
 UNKNOWN_FREE = 2 * 2**30
+ONE = "training one model"
 _STATES = {"adam": 2, "adamw": 2, "sgd": 1}
 _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -26,6 +36,56 @@ def fitting_models(each: int, device: torch.device, side_by_side: int = 1) -> in
         side_by_side: How many batches of models are trained at the same time.
     """
     return max(1, int(SHARE * free_bytes(device)) // max(1, side_by_side) // max(1, each))
+
+
+def fit_smaller(fit: Fit, places: Places, *, alone: Fit | None = None) -> list[nn.Module]:
+    """Return the models at `places`, trained at once, or fewer at once where memory runs out.
+
+    What is free was measured before, but other processes take their share meanwhile.
+
+    Args:
+        fit: Trains models at once, the same ones whenever it is called.
+        places: Of the models.
+        alone: Trains them one after the other, where smaller batches would round otherwise;
+            halves are tried if left out.
+
+    Raises:
+        MemoryShortage: If there is not even room for one.
+    """
+    if len(places) == 1 and alone is None:
+        with told(ONE):
+            return fit(places)
+    try:
+        return fit(places)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    # below the handler, for what went wrong holds on to the memory that it took
+    log.warning("memory ran out for %d models at once; fewer are trained at once", len(places))
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if alone is not None:
+        return alone(places)
+    half = len(places) // 2
+    return [*fit_smaller(fit, places[:half]), *fit_smaller(fit, places[half:])]
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Run the body; that memory runs out within it is told in plain words.
+
+    Args:
+        what: For which there was none.
+
+    Raises:
+        MemoryShortage: In the place of what PyTorch and Python say.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise memory_error(what) from error
+        raise
 
 
 def training_bytes(model: nn.Module, rows: torch.Tensor, recipe: Recipe) -> int:

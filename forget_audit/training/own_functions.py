@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,10 @@ import numpy.typing as npt
 from torch import nn
 
 from forget_audit.errors import ForgetAuditError, ModelError
+from forget_audit.faults import memory_error, out_of_memory
 from forget_audit.foreign.answering import adopt
 from forget_audit.named_objects import import_object
+from forget_audit.own_calls import guarded, place_of
 from forget_audit.seeds import seeded_torch
 from forget_audit.streaming import as_stream
 from forget_audit.types import Features, Labels
@@ -70,14 +71,16 @@ def call_own(
     drawn = seed % SEEDS
     rows = x if as_stream(x) is not None else _writable(x)
     try:
-        with seeded_torch(drawn):
+        with seeded_torch(drawn), guarded():
             found = function(rows, _writable(y), drawn)
     except ForgetAuditError:
         raise
     except Exception as error:
+        place = _place(function, error)
+        if out_of_memory(error):
+            raise memory_error(f"{name}, which failed{place}") from error
         raise ModelError(
-            f"{name} failed with seed {drawn}{_place(function, error)}: "
-            f"{type(error).__name__}: {error}"
+            f"{name} failed with seed {drawn}{place}: {type(error).__name__}: {error}"
         ) from error
     try:
         model = adopt(found, n_classes)
@@ -103,8 +106,8 @@ def _place(function: Function, error: Exception) -> str:
         file = inspect.getsourcefile(function)
     except TypeError:
         return ""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f" at line {lines[-1]}" if lines else ""
+    place = place_of(error, file)
+    return f" at {place}" if place else ""
 
 
 @dataclass(frozen=True, kw_only=True)

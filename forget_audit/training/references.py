@@ -21,7 +21,7 @@ from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha
 from forget_audit.engines.engine import Engine
 from forget_audit.engines.local import Local
 from forget_audit.errors import ModelError
-from forget_audit.model_files import load_weights, safetensors_bytes
+from forget_audit.model_files import load_remembered, remembered_bytes
 from forget_audit.named_objects import code_digest, own_code
 from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import derive, generator
@@ -137,7 +137,7 @@ class Workshop:
             models[k] = model
             file = files[k]
             if file is not None:
-                write_whole(file, safetensors_bytes(model))
+                write_whole(file, remembered_bytes(model))
             self.progress(1)
         for file, subset in zip(files, subsets, strict=True):
             if file is not None and _saw(rows.take(subset), self.case):
@@ -191,7 +191,7 @@ class Workshop:
 
     def _remembered(self, file: Path) -> nn.Module | None:
         try:
-            return load_weights(self.template(), file)
+            return load_remembered(self.template(), file)
         except ModelError as error:
             log.warning("%s; it is trained again", error)
             return None

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +20,11 @@ from torch import nn
 
 import forget_audit
 from forget_audit.digests import canonical_json, sha256
+from forget_audit.errors import StorageError
 from forget_audit.keys.signing import home
 from forget_audit.training.memory import training_bytes
 from forget_audit.training.ways import How, Question, Way, draws_randomly, measure
+from forget_audit.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,10 @@ def way_for(question: Question) -> Way:
     if question.recipe.epochs * question.recipe.steps_per_epoch < WORTH_MEASURING:
         return _by_rule(question, model)
     file, key = home() / FILE, _key(question, model)
-    known = _read(file)
+    known = remembered(file)
     if key not in known:
         found = measure(question)
-        known = _read(file)  # whoever was first is believed, so that all train alike
+        known = remembered(file)  # whoever was first is believed, so that all train alike
         if key not in known:
             known[key] = found
             _write(file, known)
@@ -80,13 +81,13 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def _read(file: Path) -> dict[str, Way]:
+def remembered(file: Path) -> dict[str, Way]:
     """Return what is remembered, by key; what is damaged is measured again."""
+    if not file.is_file():
+        return {}
     try:
         with file.open("rb") as opened:
             found = json.loads(opened.read(LARGEST))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, RecursionError) as error:
         log.warning("%s is damaged, and training times are measured again: %s", file, error)
         return {}
@@ -116,10 +117,6 @@ def _write(file: Path, known: Mapping[str, Way]) -> None:
     """Replace the file; a folder that cannot be written to costs measuring again, no more."""
     text = json.dumps({key: asdict(way) for key, way in known.items()}, indent=1)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, part = tempfile.mkstemp(dir=file.parent, prefix=".ways-")
-        with os.fdopen(handle, "w") as opened:
-            opened.write(text)
-        Path(part).replace(file)
-    except OSError as error:
+        write_whole(file, text.encode("utf-8"), shared=True)
+    except StorageError as error:
         log.info("training times cannot be remembered: %s", error)

@@ -26,7 +26,7 @@ from forget_audit.training.loop import (
     tensors,
     torch_threads,
 )
-from forget_audit.training.memory import fitting_models
+from forget_audit.training.memory import ONE, fit_smaller, fitting_models, told
 from forget_audit.training.places import equal_groups, usable_device, usable_threads
 from forget_audit.training.remembered_ways import way_for
 from forget_audit.training.together import fit_together
@@ -61,7 +61,7 @@ class RecipeTrainer:
 
     def fresh(self, seed: int) -> nn.Module:
         """Return the untrained model from which training with `seed` starts."""
-        with _BUILDING, seeded_torch(derive(seed, "init")):
+        with _BUILDING, told(ONE), seeded_torch(derive(seed, "init")):
             return self.architecture.build()
 
     def many(
@@ -197,23 +197,36 @@ class RecipeTrainer:
                 self._alone(pick(x, subset), y[subset], seed, seeded=not way.side_by_side)
                 for subset, seed in zip(subsets, seeds, strict=True)
             ]
-        inputs, labels = tensors(x, y, usable_device(self.device))
+        with told(f"the rows on {self.device}"):
+            inputs, labels = tensors(x, y, usable_device(self.device))
 
         def fit_group(subsets: Sequence[Index], seeds: Sequence[int]) -> list[nn.Module]:
-            copies = way.models - len(seeds) if self._filled_up(way) else 0
-            places = [*range(len(seeds)), *[0] * copies]
-            models = [self.fresh(seeds[k]).to(inputs.device) for k in places]
-            rows = [subsets[k] for k in places]
-            orders = [generator(seeds[k], "order") for k in places]
-            fit_together(models, inputs, labels, rows, self.recipe, orders, self.precision)
-            return [model.cpu().eval() for model in models[: len(seeds)]]
+            def together(wanted: Sequence[int]) -> list[nn.Module]:
+                copies = way.models - len(wanted) if self._filled_up(way) else 0
+                places = [*wanted, *[wanted[0]] * copies]
+                models = [self.fresh(seeds[k]).to(inputs.device) for k in places]
+                rows = [subsets[k] for k in places]
+                orders = [generator(seeds[k], "order") for k in places]
+                fit_together(models, inputs, labels, rows, self.recipe, orders, self.precision)
+                return [model.cpu().eval() for model in models[: len(wanted)]]
+
+            def alone(wanted: Sequence[int]) -> list[nn.Module]:
+                return [
+                    self._alone(pick(x, subsets[k]), y[subsets[k]], seeds[k], seeded=False)
+                    for k in wanted
+                ]
+
+            filled_up = self._filled_up(way)
+            return fit_smaller(together, range(len(seeds)), alone=alone if filled_up else None)
 
         return fit_group
 
     def _alone(self, x: Features, y: Labels, seed: int, *, seeded: bool = True) -> nn.Module:
-        model, order = self.fresh(seed).to(usable_device(self.device)), generator(seed, "order")
-        fit(model, x, y, self.recipe, order, precision=self.precision, seeded=seeded)
-        return model.cpu().eval()
+        order = generator(seed, "order")
+        with told(ONE):
+            model = self.fresh(seed).to(usable_device(self.device))
+            fit(model, x, y, self.recipe, order, precision=self.precision, seeded=seeded)
+            return model.cpu().eval()
 
     def _filled_up(self, way: Way) -> bool:
         """Say whether all batches are of one size, so that all models round alike."""

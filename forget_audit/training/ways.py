@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from forget_audit.errors import ForgetAuditError
+from forget_audit.faults import gpu_lost
 from forget_audit.labels import label_loss
 from forget_audit.training.loop import Loss, Precision, Recipe, narrowed, torch_threads
 from forget_audit.training.memory import fitting_models, training_bytes
@@ -41,7 +42,9 @@ STEPS = 3
 LONG = 0.005  # seconds of a step from which threads do not wait for Python
 FIRST = 2.0  # seconds that the first batch may take longer, for libraries are loaded
 OTHERWISE = {"fp32": 0.01, "bf16": 0.2}  # relative distance of gradients
-CANNOT = (RuntimeError, ValueError, TypeError, NotImplementedError, ForgetAuditError)
+CANNOT = (
+    RuntimeError, ValueError, TypeError, NotImplementedError, MemoryError, ForgetAuditError,
+)  # fmt: skip
 
 How = Literal["loop", "written out", "torch.func"]
 
@@ -207,6 +210,8 @@ class _Trial:
                 return float("inf")
             return min(self._take() for _ in range(STEPS))
         except CANNOT as error:
+            if gpu_lost(error):
+                raise
             log.info("models cannot be trained in batches: %s", error)
             return float("inf")
 

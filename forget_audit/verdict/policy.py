@@ -12,13 +12,13 @@ import numpy as np
 
 from forget_audit.findings import Gate, Statistic, Verdict
 from forget_audit.types import SMALL_REQUEST, Decision, Outcome, Role, Scope
-from forget_audit.verdict import controls, weighing, yardstick
+from forget_audit.verdict import controls, rehearsal, weighing, yardstick
 from forget_audit.verdict.controls import Control
 from forget_audit.verdict.gates import canary_gate, gate_all, size_in_words, unit_word, utility_gate
 from forget_audit.verdict.profiles import Profile
 from forget_audit.verdict.weighing import Comparison, Family, Models
 
-FAILS = ("UTILITY", "EPSILON")
+FAILS = ("UTILITY", rehearsal.CODE, "EPSILON")
 BLOCKS_FAIL = frozenset({"HARNESS", "YARDSTICK"})
 LEANING = ("rho_p", "rho", "rho_top", "zauc", "loss_auc", "tpr1", *yardstick.WHITEBOX_FAMILY)
 
@@ -70,7 +70,8 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
     level = profile.difference_level(canary=canary)
     exact = len(models.retrained) >= profile.exact_references(canary=canary)
     attributed = _attributed(privacy, level, exact=exact)
-    gates = (*gate_all(models, known, profile, scope), utility_gate(fidelity, profile))
+    again = rehearsal.gate(models, [m.values["rho_p"] for m in measured], profile)
+    gates = (*gate_all(models, known, profile, scope), utility_gate(fidelity, profile), *again)
     if models.canary is not None:
         gates = (*gates, canary_gate(models.canary, profile))
     equivalent = {

@@ -12,6 +12,7 @@ from forget_audit.errors import VerificationError
 from forget_audit.outputs import Outputs
 from forget_audit.rows import unit_numbers
 from forget_audit.types import UNKNOWN, Floats, Labels
+from forget_audit.verdict.rehearsal import WAYS
 from forget_audit.verdict.yardstick import WHITEBOX_FAMILY
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -55,7 +56,27 @@ def outputs_of(arrays: Arrays, letter: str) -> Outputs:
         traces=_traces(arrays, letter, len(accuracy)),
         units_f=_units(arrays, "f"),
         units_t=_units(arrays, "t"),
+        second=_second(arrays, letter, len(accuracy)),
     )
+
+
+def _second(arrays: Arrays, letter: str, models: int) -> Mapping[str, tuple[Floats, Floats]]:
+    """Return what the models of a group answered when they were asked again."""
+    found = {}
+    for way in (way for way in WAYS if f"{way}_R_f" in arrays):
+        pair = []
+        for part in "ft":
+            name = f"{way}_{letter}_{part}"
+            values, rows = arrays[name], len(arrays[f"y_{part}"])
+            fits = values.shape == (models, rows) and values.dtype.kind == "f"
+            if not fits or not np.isfinite(values).all():
+                raise VerificationError(
+                    f"{name}: expected finite numbers of {models} models and {rows} rows, found "
+                    f"shape {values.shape}"
+                )
+            pair.append(values.astype(np.float64))
+        found[way] = (pair[0], pair[1])
+    return found
 
 
 def _fit(labels: Labels, outputs: int) -> bool:

@@ -4,9 +4,10 @@ Arrays `logit_W_P` for models W in R (retrained), O (originals), A (audited), I 
 rows P in f (forget), t (control), o (other classes of a class request); the same for `phi` and
 `loss`; labels `y_P`, pseudonyms `id_P`, accuracy on retained rows `racc_W`; for requests of a
 class with access to weights, what they betray, `probe_W`, `relearn_W` and `first_probe_W`; after
-a coin-toss audit, its guesses and the right ones among them, `canary`. In requests to forget a
-label, classes are no and yes, `head_W` is how well the output ranks rows by the label, and
-`tacc_W` is the accuracy of the other labels on never-trained rows. Where rows bear several
+a coin-toss audit, its guesses and the right ones among them, `canary`; where models were asked
+twice, log-odds of the second answers, `near_W_P` and `mode_W_P` (see `rehearsal`). In requests to
+forget a label, classes are no and yes, `head_W` is how well the output ranks rows by the label,
+and `tacc_W` is the accuracy of the other labels on never-trained rows. Where rows bear several
 labels, `y_P` is a matrix of 0, 1 and -1 for unknown. Where a person has several rows, `unit_P` is
 the pseudonym of the person behind each row, and the person is what is counted.
 """
@@ -14,8 +15,10 @@ the pseudonym of the person behind each row, and the person is what is counted.
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -25,6 +28,7 @@ import numpy.typing as npt
 from forget_audit import stats
 from forget_audit.digests import plain, pseudonyms, sha256
 from forget_audit.errors import VerificationError
+from forget_audit.packed import check_archive
 from forget_audit.questions import answers, asked, kept_labels
 from forget_audit.types import Case, Floats, Json, Rows
 from forget_audit.verdict.looks import looks_of
@@ -40,6 +44,10 @@ if TYPE_CHECKING:
 Arrays = dict[str, npt.NDArray[Any]]
 LETTERS: Mapping[Group, str] = dict(zip(GROUPS, "ROAI", strict=True))
 TOLERANCE = 1e-9
+UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, MemoryError, OverflowError, RuntimeError, TypeError,
+    SyntaxError, BadZipFile, zlib.error, TokenError,
+)  # fmt: skip
 SUMMARIES = ("side_effects", "distributions")  # evidence of version 0.1.0 has none
 
 
@@ -88,7 +96,9 @@ def _answered(name: str, targets: Sequence[Target], rows: Rows, case: Case) -> A
     phi, loss = np.zeros(size), np.zeros(size)
     for k, target in enumerate(targets):
         wide = answers(target, rows, case)
-        if logits.dtype == np.float32 and not np.array_equal(wide.astype(np.float32), wide):
+        with np.errstate(over="ignore"):  # what is too large for float32 differs from its infinity
+            lossless = np.array_equal(wide.astype(np.float32), wide)
+        if logits.dtype == np.float32 and not lossless:
             logits = logits.astype(np.float64)
         logits[k] = wide
         phi[k], loss[k] = stats.log_odds(wide, rows.y), stats.cross_entropy(wide, rows.y)
@@ -109,9 +119,10 @@ def from_bytes(data: bytes) -> Arrays:
         VerificationError: If the file is damaged or holds pickled objects.
     """
     try:
+        check_archive(io.BytesIO(data), len(data))
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise VerificationError(f"scores.npz cannot be read: {error}") from error
 
 

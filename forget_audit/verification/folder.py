@@ -34,6 +34,7 @@ from forget_audit.reports.folders import (
 )
 from forget_audit.types import Json
 from forget_audit.verification.attested import Attested, open_expected, read_attested
+from forget_audit.verification.begun import check_begun
 from forget_audit.verification.checks import Findings
 from forget_audit.verification.claims import Reader, check_policy, check_standing
 from forget_audit.verification.companions import (
@@ -79,6 +80,8 @@ def check_folder(findings: Findings, reader: Reader, path: Path) -> None:
     _open_statements(findings, folder)
     _check_agreement(findings, folder)
     if folder.evidence is not None:
+        begun = partial(check_begun, findings, folder.evidence, reader.ledger)
+        findings.attempt("begun", EVIDENCE, begun)
         scores, listed = folder.content.get(SCORES), SCORES in release.digests
         check_scores(
             findings, reader.recompute, folder.evidence, scores, listed=listed, purge=folder.purge

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from zipfile import ZipFile
 
 import numpy as np
 
 from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
 from forget_audit.ledger import merkle
-from forget_audit.reports import reading
+from forget_audit.packed import check_archive
 from forget_audit.reports.folders import EVIDENCE, SCORES
 from forget_audit.types import Json
 from forget_audit.verification.checks import Findings
 from forget_audit.verification.companions import Purge
 
 Recompute = Callable[[Json, bytes], list[str]]
-LARGEST = 16 * reading.LARGEST
 
 
 def check_scores(
@@ -73,9 +71,10 @@ def _recompute(findings: Findings, recompute: Recompute, evidence: Json, scores:
 
 
 def _refuse_bomb(scores: bytes) -> None:
-    with ZipFile(io.BytesIO(scores)) as file:
-        if sum(item.file_size for item in file.infolist()) > LARGEST:
-            raise VerificationError(f"unpacks to more than {LARGEST // 2**30} GiB")
+    try:
+        check_archive(io.BytesIO(scores), len(scores))
+    except ValueError as error:
+        raise VerificationError(str(error)) from error
 
 
 def _check_commitment(findings: Findings, evidence: Json, scores: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from forget_audit.errors import MissingDependency, ModelError
 from forget_audit.model_identity import folder_files
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+MOST = {"layer": 1000, "depth": 1000, "block": 10_000, "num_labels": 100_000}
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -35,7 +37,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     folder_files(folder)
     try:
         table = json.loads((folder / CONFIG).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder.name}/{CONFIG} cannot be read: {error}") from error
     if not isinstance(table, dict):
         raise ModelError(f"{folder.name}/{CONFIG} is no table")
@@ -45,9 +47,28 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{folder.name}/{CONFIG} has {name!r}; models with code of their own and "
                 "quantised ones are not loaded"
             )
+    _check_counts(folder.name, table)
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder.name} holds an adapter; merge it into the model and save that")
     return table
+
+
+def _check_counts(name: str, table: Any) -> None:
+    """Refuse so many layers or classes that building the network would never end.
+
+    Raises:
+        ModelError: If there are, in a table or in one within it.
+    """
+    waiting = [("", table)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(str(part), inside) for part, inside in value.items()]
+        elif isinstance(value, list):
+            waiting += [(key, inside) for inside in value]
+        most = next((count for word, count in MOST.items() if word in key), None)
+        if most is not None and isinstance(value, int) and value > most:
+            raise ModelError(f"{name}/{CONFIG}: expected {key} of at most {most:,}, found more")
 
 
 @contextmanager
@@ -132,8 +153,11 @@ def normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if not table.get("do_normalize"):
             return (), ()
         mean, std = (tuple(map(float, table[name])) for name in ("image_mean", "image_std"))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError,
+    ) as error:  # fmt: skip
         raise ModelError(f"{folder.name}/{PREPROCESSOR} is not sound: {error}") from error
-    if len(mean) != len(std) or not all(value > 0 for value in std):
+    finite = all(map(math.isfinite, (*mean, *std)))
+    if len(mean) != len(std) or not finite or not all(value > 0 for value in std):
         raise ModelError(f"{folder.name}/{PREPROCESSOR}: expected a mean and a std a channel")
     return mean, std

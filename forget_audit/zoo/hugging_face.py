@@ -104,8 +104,10 @@ class Networks:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.config = folder, pretrained_config(folder)
+        listed = self.config.architectures
+        texts = listed if isinstance(listed, list) else []
         named = [
-            name for name in self.config.architectures or () for end in FAMILIES if end in name
+            name for name in texts for end in FAMILIES if isinstance(name, str) and end in name
         ]
         if not named:
             raise ModelError(
@@ -178,4 +180,8 @@ def _sides(config: Any) -> tuple[int, int] | None:
     size = getattr(config, "image_size", None)
     if isinstance(size, int):
         return size, size
-    return (int(size[0]), int(size[1])) if isinstance(size, (list, tuple)) else None
+    if not isinstance(size, (list, tuple)):
+        return None
+    if len(size) != 2 or not all(isinstance(side, int) for side in size):
+        raise ModelError(f"{CONFIG}: expected image_size as one or two whole numbers")
+    return size[0], size[1]

@@ -174,7 +174,8 @@ def test_the_parameters_are_plain_and_frozen(name: str) -> None:
     cls = EXPERIMENTS[name]
     experiment = cls()
     assert isinstance(experiment, Experiment)
-    assert eval(repr(experiment), vars(sys.modules[cls.__module__])) == experiment
+    again = eval(repr(experiment), vars(sys.modules[cls.__module__]))  # noqa: S307  of our class
+    assert again == experiment
     parameters = dataclasses.asdict(experiment)  # type: ignore[call-overload]
     assert cls(**json.loads(json.dumps(parameters))) == experiment
     with pytest.raises(dataclasses.FrozenInstanceError):

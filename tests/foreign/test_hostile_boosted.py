@@ -150,7 +150,7 @@ def test_binary_json(data: bytes, value: object) -> None:
     ("data", "message"),
     [
         (b"[$U#l\x7f\xff\xff\xff", "it ends at byte"),
-        (b"[$Z#l\x7f\xff\xff\xff", "it ends at byte"),
+        (b"[$Z#l\x7f\xff\xff\xff", "values with a type of their own"),
         (b"[#i\xff]", "the length -1"),
         (b"[$U]", "a type stands without a number"),
         (b"{i\x01aTi\x01aF}", "stands twice"),

@@ -21,7 +21,7 @@ MAKERS: dict[str, Callable[[], Private]] = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
-    "rsa1024": lambda: rsa.generate_private_key(65537, 1024),
+    "rsa1024": lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505  to be refused
     "rsa3": lambda: rsa.generate_private_key(3, 2048),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
 }

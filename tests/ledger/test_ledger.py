@@ -109,6 +109,8 @@ def test_every_kind_has_fields_it_cannot_do_without(kind: str) -> None:
         "by": report(2),
         "keyid": "a" * 64,
         "files": {"a.json": "b" * 64},
+        **dict.fromkeys(("commitment", "request", "plan", "keyed"), "c" * 64),
+        "attempt": 2,
     }
     body = {name: values[name] for name in ledger_entries.KINDS[kind]}
     assert json.loads(ledger_entries.encoded(kind, body)) == body

@@ -169,7 +169,7 @@ def test_rsa_signatures_are_verified_and_have_one_form() -> None:
     number, n = int.from_bytes(signature), secret.public_key().public_numbers().n
     for other in (
         b"", signature[1:], signature + b"\0", b"\0" + signature, (number + n).to_bytes(257),
-        secret.sign(b"bytes", padding.PKCS1v15(), hashes.SHA1()),
+        secret.sign(b"bytes", padding.PKCS1v15(), hashes.SHA1()),  # noqa: S303  to be refused
         secret.sign(b"bytes", padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()),
     ):  # fmt: skip
         assert not signing.verify(public, b"bytes", other)

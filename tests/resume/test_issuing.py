@@ -36,7 +36,8 @@ def test_an_issue_that_broke_off_is_taken_up(
     issued = [line for line in entries.splitlines() if "audit-issued" in line]
     assert len(issued) == 2  # the same report twice; the first time its files were never seen
     assert len({line.split("FA-")[1][:15] for line in issued}) == 1
+    assert entries.count("audit-begun") == 1  # both times the same audit, begun once
     _, said, _ = run("verify", audit)
     assert "statistics and verdict follow from the scores" in said
     assert "mismatch" not in said
-    assert "2 entries as they were signed" in "".join(run("ledger", "verify")[1:])
+    assert "3 entries as they were signed" in "".join(run("ledger", "verify")[1:])

@@ -150,10 +150,10 @@ def test_a_run_that_was_broken_off_keeps_its_identity(tmp_path: Path) -> None:
     assert not first.continued
     assert again.continued
     assert again.identity == first.identity
-    head = {"origin": "a", "size": 1, "root": "00"}
+    head = {"origin": "a", "size": 1, "root": "00" * 32}
     assert first.place(head) == head
     assert again.place({**head, "size": 7}) == head
-    assert again.place({"origin": "b", "size": 2, "root": "11"})["size"] == 2
+    assert again.place({"origin": "b", "size": 2, "root": "11" * 32})["size"] == 2
     assert unfinished.Unfinished.begin(tmp_path, "other").identity != first.identity
     again.end()
     assert unfinished.Unfinished.begin(tmp_path, "key").identity != first.identity

@@ -1,6 +1,7 @@
 """Data sets, files that may be hostile, and the roles of a request."""
 
 import io
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def test_csv_rows(tmp_path: Path) -> None:
         ("a,label\nx,1\n", "as a table of numbers"),
         ("a,label\n1,0.5\n", "labels must be whole numbers"),
         ("a,label\nnan,1\n", "features must be finite"),
-        ("a,label\n1\n", "labels must be whole numbers"),
+        ("a,label\n1\n", "row 1 has fewer cells than there are columns"),
         ("a,label,split\n1,0,teach\n", "split must be one of"),
     ],
 )
@@ -173,12 +174,46 @@ def test_id_files(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
     assert read_ids(path) == expected
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "holds no ids"), ("a\na\n", "lists 'a' twice")])
+def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text("id\na\nb\n", encoding="utf-8-sig")
+    assert read_ids(path) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no ids"),
+        ("a\na\n", "lists 'a' twice"),
+        ("a" * 200_000, "cannot be read as a list of ids"),
+        ('"a\nb\nc\n', "cannot be read as a list of ids"),
+        ("name,id\nx,a\ny\n", "no id in line 3"),
+        ("a\n \nb\n", "no id in line 2"),
+    ],
+    ids=["empty", "twice", "long", "unclosed", "short", "blank"],
+)
 def test_bad_id_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "ids.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(CaseError, match=message):
         read_ids(path)
+
+
+def test_id_files_in_another_encoding_or_missing_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text("id\nä\n", encoding="utf-16")
+    for wrong in (path, tmp_path / "absent", tmp_path):
+        with pytest.raises(CaseError, match="cannot be read as a list of ids"):
+            read_ids(wrong)
+
+
+def test_a_long_list_with_an_id_twice_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text("\n".join([*(f"row-{i}" for i in range(50_000)), "row-7"]), encoding="utf-8")
+    start = time.process_time()
+    with pytest.raises(CaseError, match="lists 'row-7' twice"):
+        read_ids(path)
+    assert time.process_time() - start < 5
 
 
 def some_rows(prefix: str, start: float, n: int = 3) -> Rows:

@@ -163,7 +163,7 @@ def test_functions_of_the_users_own_are_called_and_remembered(tmp_path: Path) ->
 
 def test_code_that_stands_in_no_file_is_not_remembered(tmp_path: Path) -> None:
     scope: dict[str, object] = {"nn": nn}
-    exec("def fit(x, y, seed):\n    return nn.Linear(64, 10)", scope)
+    exec("def fit(x, y, seed):\n    return nn.Linear(64, 10)", scope)  # noqa: S102  code in no file
     assert fingerprint(scope["fit"]) is None  # type: ignore[arg-type]
     bench = dataclasses.replace(
         workshop(tmp_path), case=own_case(scope["fit"]), template=lambda: nn.Linear(64, 10)
