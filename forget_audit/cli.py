@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -70,10 +71,11 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes for training functi
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    before = threading.enumerate()
     prepare_streams()
     level = logging.getLevelNamesMapping().get(os.environ.get("FORGET_AUDIT_LOG", "ERROR").upper())
     logging.basicConfig(level=level or logging.ERROR)
-    ending.end(ending.code_of(app))
+    ending.end(ending.code_of(app), before)
 
 
 @app.callback(invoke_without_command=True)

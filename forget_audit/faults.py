@@ -1,5 +1,6 @@
 """What a broken machine says, in plain words: full disks, missing rights, no memory left."""
 
+import contextlib
 import errno
 import io
 import os
@@ -139,4 +140,5 @@ def prepare_streams() -> None:
                 os.close(found)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
         elif number and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # it leads elsewhere since Python opened it
+                stream.reconfigure(errors="replace")

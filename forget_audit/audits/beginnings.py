@@ -8,6 +8,7 @@ from pathlib import Path
 from forget_audit.audits import attempts, declarations
 from forget_audit.audits.commission import Commission
 from forget_audit.digests import canonical_json, case_digest, plain, sha256
+from forget_audit.errors import PlanError, Problem
 from forget_audit.keys.signing import SigningKey
 from forget_audit.ledger import commitments
 from forget_audit.ledger.begun import Beginning, begin
@@ -15,6 +16,8 @@ from forget_audit.ledger.ledger import Ledger
 from forget_audit.plans.plan import Plan
 from forget_audit.types import Json
 from forget_audit.verdict.profiles import PROFILES
+
+MOST_ATTEMPTS = 16  # beyond it a verdict would take more than 650,000 retrained models
 
 
 def begun(
@@ -35,6 +38,7 @@ def begun(
         key: Signs the entry.
 
     Raises:
+        PlanError: If too often tried for any verdict.
         ForgetAuditError: If it cannot be recorded. Nothing was trained then.
     """
     source, ids = plan.data.source, ordered.case.forget.ids.tolist()
@@ -54,6 +58,11 @@ def begun(
         ),
         counted=attempts.count(state, request, judged),
     )
+    if entered.attempt > MOST_ATTEMPTS:
+        raise PlanError([Problem("request.reference", (
+            f"expected at most {MOST_ATTEMPTS} attempts at a request, found {entered.attempt}: "
+            "each halves the level, and no verdict can be reached at what is left of it"
+        ))])  # fmt: skip
     about = dataclasses.replace(
         ordered.about,
         begun={

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from forget_audit import stopping
@@ -46,9 +46,14 @@ def code_of(command: Callable[[], object]) -> int:
     return code
 
 
-def end(code: int) -> None:
-    """Leave with an exit code, also if something that a user's own code began goes on for ever."""
-    if stopping.asked() is not None or _someone_stays():
+def end(code: int, before: Collection[threading.Thread] = ()) -> None:
+    """Leave with an exit code, also if something that a user's own code began goes on for ever.
+
+    Args:
+        code: The exit code.
+        before: Threads that were there before the command began: they are none of its business.
+    """
+    if stopping.asked() is not None or _someone_stays(before):
         stopping.end_children()
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
@@ -125,11 +130,11 @@ def _unread() -> int:
     return READER_GONE
 
 
-def _someone_stays() -> bool:
+def _someone_stays(before: Collection[threading.Thread]) -> bool:
     """Say whether threads that nobody waits for would keep this process from ending."""
     deadline = time.monotonic() + PATIENCE_S
-    main = threading.main_thread()
-    others = [t for t in threading.enumerate() if t is not main and not t.daemon]
+    new = set(threading.enumerate()) - {*before, threading.main_thread()}
+    others = [thread for thread in new if not thread.daemon]
     for thread in others:
         thread.join(max(0.0, deadline - time.monotonic()))
     return any(thread.is_alive() for thread in others)

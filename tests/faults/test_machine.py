@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
+from threading import enumerate as all_threads
 
 import pytest
 
@@ -144,3 +146,15 @@ def test_memory_and_disks_are_told_at_any_command(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert "not enough memory" in said
     assert "nowhere: No such file or directory; check the path" in said
+
+
+def test_threads_of_whoever_calls_the_program_are_left_alone() -> None:
+    over = Event()
+    thread = Thread(target=over.wait)
+    thread.start()
+    try:
+        with pytest.raises(SystemExit) as stop:
+            ending.end(3, all_threads())
+    finally:
+        over.set()
+    assert stop.value.code == 3

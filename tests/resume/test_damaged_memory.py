@@ -135,7 +135,12 @@ def test_paths_that_are_none(
 
 @pytest.mark.parametrize(
     "arrays",
-    [{}, {"id_f": np.zeros(3)}, {"id_f": np.array("a")}, {"id_f": np.uint32([0xD800]).view("<U1")}],
+    [
+        {},
+        {"id_f": np.zeros(3)},
+        {"id_f": np.array("a")},
+        {"id_f": np.array([0xD800], dtype=np.uint32).view("<U1")},
+    ],
     ids=["none", "numbers", "one", "half"],
 )
 def test_scores_without_pseudonyms_prove_nothing(

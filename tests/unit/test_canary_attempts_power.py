@@ -10,13 +10,14 @@ import pytest
 from scipy import special
 from scipy import stats as distributions
 
-from forget_audit.audits import attempts, commission, power
+from forget_audit.audits import attempts, commission, power, runs
 from forget_audit.audits.commission import Commission, from_plan
 from forget_audit.errors import ForgetAuditError, PlanError, VerificationError
 from forget_audit.findings import Gate
 from forget_audit.model_files import safetensors_bytes
 from forget_audit.outputs import Outputs
 from forget_audit.plans.plan import check_plan
+from forget_audit.progress import Silent
 from forget_audit.training.references import Counts
 from forget_audit.types import Case, Floats, Rows
 from forget_audit.verdict import controls, scoretable, weighing
@@ -96,8 +97,6 @@ PLAN: dict[str, Any] = {
 
 def commissioned(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Commission:
     """Return what would be carried out for a plan, without carrying it out."""
-    from forget_audit.audits import runs
-
     found: list[Commission] = []
 
     def stop(ordered: Commission, *_: object) -> None:
@@ -144,6 +143,18 @@ def test_another_plan_for_the_same_request_is_judged_at_half_the_level(
     assert attempt("B", 3) == (1, 0.05)
     assert attempt("A", 4) == (2, 0.025)
     assert attempt("A", 3) == (1, 0.05)
+
+
+def test_a_request_that_was_tried_too_often_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = TOML.format(model="", controller="A", epochs=3)
+    monkeypatch.setattr(attempts, "count", lambda *_: 16)
+    assert commissioned(monkeypatch, tmp_path, text).attempt == 16
+    monkeypatch.setattr(attempts, "count", lambda *_: 17)
+    plan = runs.read(tmp_path / "plan.toml")
+    with pytest.raises(PlanError, match="at most 16 attempts at a request, found 17"):
+        runs.certify(plan, tmp_path / "out", Silent())
 
 
 def test_another_model_under_the_same_name_is_another_attempt(
