@@ -125,7 +125,7 @@ def certify(
     passphrase_env: PassphraseEnv = None,
     passphrase_fd: PassphraseFd = None,
     ledger: LedgerOption = None,
-    draft: Annotated[bool, typer.Option(help="Sign nothing; every page says DRAFT.")] = False,
+    draft: Annotated[bool, typer.Option(help="Issue no report: every page says DRAFT.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the audit and write the signed report. Exit code 0 PASS, 1 FAIL, 3 INCONCLUSIVE.

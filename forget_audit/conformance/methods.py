@@ -23,7 +23,7 @@ from forget_audit.conformance.checks import (
 )
 from forget_audit.conformance.probes import Fragile, Watched, awkward, rows_digest, state_of
 from forget_audit.contracts import Method, Unlearned
-from forget_audit.errors import NotApplicable
+from forget_audit.errors import ModelError, NotApplicable
 from forget_audit.labels import label_loss, to_forget
 from forget_audit.seeds import draw_seed
 from forget_audit.targets import Target, weights_digest
@@ -111,7 +111,8 @@ def the_model_is_left_alone_on_error(cls: type[Method]) -> None:
     fragile.train()
     before, drawn = state_of(fragile), torch.random.get_rng_state()
     broken = case.replace(trainer=trainer)
-    problem = error_of(lambda: _run(cls(), fragile, broken), RuntimeError, NotApplicable)
+    heard = RuntimeError, ModelError, NotApplicable  # targets tell errors of a model as their own
+    problem = error_of(lambda: _run(cls(), fragile, broken), *heard)
     choosy = bool(cls.info.needs & {"log", "initial", "training", "architecture"})
     refused = choosy and isinstance(problem, NotApplicable) and "expected" in str(problem)
     must(refused or "broke half-way" in str(problem), "an error of the model was not heard")
