@@ -93,7 +93,7 @@ class Always(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         answers = torch.full((len(x),), self.label)
-        return functional.one_hot(answers, 10).float() + 0 * x.sum(dim=1, keepdim=True)
+        return 2 * functional.one_hot(answers, 10).float() + 0 * x.sum(dim=1, keepdim=True)
 
 
 def scalars(experiment: Experiment, lab: Lab, case: Case, *seed: int) -> dict[str, float]:

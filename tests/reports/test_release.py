@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,8 @@ def test_extra_files_have_plain_names(tmp_path: Path, name: str) -> None:
 def test_an_ended_certificate_signs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(key()), "usable", False)
+    monkeypatch.setattr(type(key()), "not_after", datetime(2020, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr(type(key()), "not_before", datetime(2019, 1, 1, tzinfo=UTC))
     with pytest.raises(KeyFileError, match="ended on"):
         issue(tmp_path / "run")
 

@@ -46,7 +46,7 @@ def public_pem(certificate: x509.Certificate) -> str:
 
 
 def codes(result: VerifyResult) -> set[str]:
-    return {check.code for check in result.checks} - {"pass", "not-run", "trusted"}
+    return {check.code for check in result.checks} - {"pass", "not-run", "not-begun", "trusted"}
 
 
 def failed(result: VerifyResult) -> dict[str, str]:
