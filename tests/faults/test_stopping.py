@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit.stopping import descendants
+from forget_audit.stopping import HEEDED, descendants
 from tests.faults.machines import FIT, OWN, PLAN, VERDICTS, left_behind, program
 
 WAIT = """
@@ -30,11 +30,18 @@ end(code_of(command))
 """
 
 
+def heeding() -> None:
+    """Undo what whoever started the tests had them ignore, such as by nohup."""
+    for number in HEEDED:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(body: str = "time.sleep(60)", after: str = "pass") -> tuple[subprocess.Popen[str], int]:
     code = WAIT.format(body=body, after=after)
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heeding,
+    )  # fmt: skip
     assert process.stdout is not None
     return process, int(process.stdout.readline())
 
@@ -116,6 +123,7 @@ def certify(folder: Path, *options: str) -> subprocess.Popen[str]:
         program("certify", "plan.toml", "--out", "audit", *options),
         cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env={**os.environ, "FORGET_AUDIT_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"},
+        preexec_fn=heeding,
     )  # fmt: skip
 
 
