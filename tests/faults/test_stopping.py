@@ -21,8 +21,8 @@ from forget_audit.commands.ending import code_of, end
 def command():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     threading.Thread(target=time.sleep, args=(60,)).start()
-    print(child.pid, flush=True)
     try:
+        print(child.pid, flush=True)
         {body}
     finally:
         {after}
