@@ -145,8 +145,11 @@ def in_folder(folder: Path) -> Path:
             f"{folder.name} holds the model as {kind} in {name!r}; pickles can run code, so save "
             "it with skops.io.dump"
         )
-    if Path(name).name != name or not (folder / name).is_file():
-        raise ModelError(f"{folder.name}/config.json names {name!r}, which is no file beside it")
+    beside = {path.name for path in folder.iterdir() if path.is_file()}
+    if name not in beside:  # the system is not asked about a name that it may not even take
+        raise ModelError(
+            f"{folder.name}/config.json names {name[:80]!r}, which is no file beside it"
+        )
     return folder / name
 
 

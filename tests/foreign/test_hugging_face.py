@@ -326,6 +326,7 @@ def test_folders_of_skops(tmp_path: Path) -> None:
         ("skops", "model.pkl", "pickles can run code"),
         ("skops", "../model.skops", "which is no file beside it"),
         ("skops", "absent.skops", "which is no file beside it"),
+        ("skops", 9000 * "a" + ".skops", "which is no file beside it"),
     ],
 )
 def test_other_files_of_scikit_learn_are_refused(
