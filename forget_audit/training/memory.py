@@ -99,19 +99,23 @@ def training_bytes(model: nn.Module, rows: torch.Tensor, recipe: Recipe) -> int:
         rows: Of one step.
         recipe: How it is trained.
     """
-    kept: dict[int, int] = {}
+    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no two have the same address
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
+    def pack(tensor: torch.Tensor) -> None:  # a graph that held the tensor would hold itself
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        kept[storage.data_ptr()] = storage
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda _: rows):
         model(rows)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     buffers = sum(b.numel() * b.element_size() for b in model.buffers())
     states = 2 + _STATES[recipe.optimizer]
-    return weights * states + buffers + 2 * sum(kept.values()) + 2 * rows.nbytes
+    return (
+        weights * states
+        + buffers
+        + 2 * sum(storage.nbytes() for storage in kept.values())
+        + 2 * rows.nbytes
+    )
 
 
 def free_bytes(device: torch.device) -> int:

@@ -1,5 +1,7 @@
 """Every way of training gives the models of the one training loop, and no model sees another."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -359,6 +361,15 @@ def test_the_batch_of_models_fits_into_memory(
     force(replace(WRITTEN, bytes_each=needed))
     make = trainer("mlp", {"hidden": [16]})
     assert [len(c) for c in make.chunks([20] * 12, rows()[0])] == [5, 5, 2]
+
+
+def test_to_weigh_a_model_does_not_keep_it() -> None:
+    model = trainer("mlp", {"hidden": [16]}).fresh(0).train()
+    weights = [weakref.ref(parameter) for parameter in model.parameters()]
+    memory.training_bytes(model, torch.tensor(rows()[0][:20]), Recipe())
+    del model
+    gc.collect()
+    assert [weight() for weight in weights] == [None] * len(weights)
 
 
 def test_free_memory_is_read_from_the_system(
