@@ -24,6 +24,6 @@ def leave_current_folder() -> None:
 
 if __name__ == "__main__":
     leave_current_folder()
-    from forget_audit.cli import main
+    from forget_audit.program import main
 
     main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import sys
 import threading
 import warnings
@@ -42,7 +41,7 @@ def guarded() -> Iterator[None]:
         stack.enter_context(_numbers())
         stack.enter_context(_torch())
         if threading.current_thread() is threading.main_thread():
-            stack.enter_context(_signals())
+            stack.enter_context(stopping.unchanged())
             stack.enter_context(warnings.catch_warnings())
             stack.enter_context(contextlib.redirect_stdout(_Aside()))
         try:
@@ -109,17 +108,6 @@ def _numbers() -> Iterator[None]:
         yield
     finally:
         np.seterr(**before)
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in stopping.HEEDED}
-    try:
-        yield
-    finally:
-        for number, kept in before.items():
-            if kept is not None and signal.getsignal(number) != kept:
-                signal.signal(number, kept)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 HEEDED = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -22,6 +23,7 @@ TRACKER = b"resource_tracker"  # it removes what a dead process shared, and then
 
 _asked: list[int] = []
 _installed: list[int] = []
+_overseen: list[bool] = []
 
 
 class Stopped(BaseException):
@@ -72,6 +74,29 @@ def check() -> None:
         raise Stopped(_asked[0])
 
 
+def be_overseen() -> None:
+    """Leave it to the process that waits for this one to end it when it is told again.
+
+    Ctrl-C goes to both, and the other passes on what it hears, so that one request comes twice.
+    """
+    _overseen.append(True)
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Put back what happens on signals after the body, also if C code changed it unseen."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in HEEDED}
+    try:
+        yield
+    finally:
+        for number, kept in before.items():
+            if kept is not None:
+                signal.signal(number, kept)
+
+
 def code_of(number: int) -> int:
     """Return the exit code of a process that a signal stopped, as shells have it."""
     return 128 + number
@@ -90,14 +115,27 @@ def end_children() -> None:
     """
     waiting = descendants(os.getpid())
     for child in waiting:
-        _send(child, signal.SIGTERM)
+        send(child, signal.SIGTERM)
     end = time.monotonic() + PATIENCE_S
     while waiting and time.monotonic() < end:
         multiprocessing.active_children()  # takes leave of those that ended
         waiting = [child for child in waiting if _alive(child)]
         time.sleep(0.02)
     for child in waiting:
-        _send(child, signal.SIGKILL)
+        send(child, signal.SIGKILL)
+
+
+def end_at_once(number: int, *children: int) -> NoReturn:
+    """Kill all processes that this one started, and end as one that a signal stopped."""
+    for child in (*descendants(os.getpid()), *children):
+        send(child, signal.SIGKILL)
+    os._exit(code_of(number))
+
+
+def send(process: int, number: int) -> None:
+    """Send a signal to a process, if it is there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
 
 
 def descendants(parent: int) -> list[int]:
@@ -122,11 +160,10 @@ def _heed(number: int, _frame: FrameType | None) -> None:
     """Stop in good order at first, and at once when told again."""
     again = bool(_asked)
     _asked.append(number)
-    if again:
-        for child in descendants(os.getpid()):
-            _send(child, signal.SIGKILL)
-        os._exit(code_of(number))
-    raise Stopped(number)
+    if not again:
+        raise Stopped(number)
+    if not _overseen:
+        end_at_once(number)
 
 
 def _tracker(child: int) -> bool:
@@ -142,8 +179,3 @@ def _alive(child: int) -> bool:
     except OSError:
         return False
     return state[0] not in ("Z", "X")
-
-
-def _send(child: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(child, number)

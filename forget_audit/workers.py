@@ -54,16 +54,16 @@ def _serve(
     master: int, function: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
 ) -> _Result:
     if os.getpid() != master:
-        _follow()
+        _follow(master)
     return function(*args, **kwargs)
 
 
 @cache
-def _follow() -> None:
+def _follow(master: int) -> None:
     """Begin, once a process, to watch for the end of the master."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_after, args=(master,), daemon=True).start()
 
 
 def _end_after(master: int) -> None:

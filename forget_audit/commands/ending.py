@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import shlex
+import signal
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from forget_audit import stopping
+from forget_audit import stopping, supervision
 from forget_audit.console import ReaderGone, complain, flush
 from forget_audit.errors import ForgetAuditError, KeyFileError, PlanError
 from forget_audit.faults import (
@@ -26,6 +27,11 @@ from forget_audit.faults import (
 
 FAILED, USAGE, READER_GONE = 4, 2, 141
 REMEMBERING = frozenset({"certify", "demo", "stress", "unlearn", "reproduce", "power"})
+CRASHES = frozenset(
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
+    if hasattr(signal, name)
+)
 PATIENCE_S = 2.0
 
 
@@ -53,16 +59,45 @@ def end(code: int, before: Collection[threading.Thread] = ()) -> None:
         code: The exit code.
         before: Threads that were there before the command began: they are none of its business.
     """
+    supervision.tell(code)
     if stopping.asked() is not None or _someone_stays(before):
         stopping.end_children()
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             if not stream.closed:
                 stream.flush()
-        if threading.active_count() > 1:
+        if _others(before):
             atexit._run_exitfuncs()
             os._exit(code)  # threads in foreign code crash a process that takes itself apart
     sys.exit(code)
+
+
+def vanished(code: int, asked: int | None) -> int:
+    """Say how a process ended that was to do the work and left no word; return the exit code.
+
+    Args:
+        code: Its exit code, negative if it died of a signal.
+        asked: The signal that it was told to stop by, if it was.
+    """
+    number = -code if asked is None else asked
+    if asked is None and code >= 0:
+        complain(
+            f"code of your own, or a library, ended the program with code {code} in the middle of "
+            "its work, which is no answer: look for os._exit, exec, exit() in C and STOP in "
+            f"Fortran, and return or raise an error instead. {_onward()}"
+        )
+        return FAILED
+    if number in CRASHES:
+        complain(
+            f"code of your own, or a library, crashed the program ({signal.Signals(number).name}), "
+            f"which is no answer. {_onward()}"
+        )
+        return FAILED
+    if number == signal.SIGKILL:
+        complain(f"the program was killed, as systems do when memory runs out. {_onward()}")
+    else:
+        complain(f"stopped by {stopping.word_for(number)}. {_onward()}")
+    return stopping.code_of(number)
 
 
 def _code_of(command: Callable[[], object]) -> int:
@@ -133,8 +168,11 @@ def _unread() -> int:
 def _someone_stays(before: Collection[threading.Thread]) -> bool:
     """Say whether threads that nobody waits for would keep this process from ending."""
     deadline = time.monotonic() + PATIENCE_S
-    new = set(threading.enumerate()) - {*before, threading.main_thread()}
-    others = [thread for thread in new if not thread.daemon]
+    others = [thread for thread in _others(before) if not thread.daemon]
     for thread in others:
         thread.join(max(0.0, deadline - time.monotonic()))
     return any(thread.is_alive() for thread in others)
+
+
+def _others(before: Collection[threading.Thread]) -> set[threading.Thread]:
+    return set(threading.enumerate()) - {*before, threading.main_thread()}

@@ -25,6 +25,7 @@ import torch
 from forget_audit.engines.engine import Item, Result, Shared
 from forget_audit.errors import EngineError, MissingDependency
 from forget_audit.named_objects import imported_from, own_code, own_files
+from forget_audit.stopping import unchanged
 
 QUIET: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports its use to its makers
@@ -146,9 +147,10 @@ def connected(
                 options |= {"num_cpus": workers, "include_dashboard": False, "_temp_dir": place}
             stack.callback(ray.shutdown)
             try:
-                ray.init(
-                    address=wanted, log_to_driver=False, logging_level=logging.ERROR, **options
-                )
+                with unchanged():  # Ray's own answer to SIGTERM is to crash
+                    ray.init(
+                        address=wanted, log_to_driver=False, logging_level=logging.ERROR, **options
+                    )
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 raise EngineError(f"no Ray cluster at {wanted}: {error}") from error
         yield engine

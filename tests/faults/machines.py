@@ -2,10 +2,14 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from forget_audit.stopping import HEEDED
 
 PLAN = """\
 [request]
@@ -83,6 +87,20 @@ def program(*arguments: object) -> Sequence[str]:
     return [sys.executable, "-m", "forget_audit", *map(str, arguments)]
 
 
+def heeding() -> None:
+    """Undo what whoever started the tests had them ignore, such as by nohup."""
+    for number in HEEDED:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def gone(numbers: list[int], within_s: float = 20.0) -> bool:
+    """Wait until processes have ended; say whether they have."""
+    end = time.monotonic() + within_s
+    while any(map(_alive, numbers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(_alive, numbers))
+
+
 def left_behind(folder: Path) -> list[str]:
     """Return what a broken run must not leave: half files, staged reports, locks."""
     return sorted(
@@ -92,3 +110,11 @@ def left_behind(folder: Path) -> list[str]:
         or path.name.endswith((".part", ".lock"))
         or (path.is_dir() and path.name.startswith(".audit."))
     )
+
+
+def _alive(number: int) -> bool:
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

@@ -79,6 +79,18 @@ def test_a_machine_that_breaks_in_an_attack_is_no_error_of_the_attack(
         run_battery(digits_pool.retrained[0], digits_pool, digits_case, 0, ["loss_threshold"])
 
 
+def test_an_attack_that_needs_too_much_memory_is_no_failure_of_the_audit(
+    digits_case: Case, digits_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("forget_audit.attacks.loss_threshold.LossThreshold.fit", short)
+    found = run_battery(digits_pool.retrained[0], digits_pool, digits_case, 0, ["loss_threshold"])
+    [row] = [result for result in found if result.name == "loss_threshold"]
+    assert (row.outcome, row.reason.partition(";")[0]) == ("error", "MemoryError")
+
+
 def test_a_gpu_that_fails_while_ways_are_measured_leaves_no_measurement(tmp_path: Path) -> None:
     import numpy as np
     import torch

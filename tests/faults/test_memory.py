@@ -77,7 +77,7 @@ def test_what_does_not() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3, 5])
-def test_halves_until_they_fit(most: int) -> None:
+def test_halves_until_they_fit(most: int, caplog: pytest.LogCaptureFixture) -> None:
     asked = []
 
     def fit(places: Sequence[int]) -> list[nn.Module]:
@@ -90,6 +90,7 @@ def test_halves_until_they_fit(most: int) -> None:
     assert [model.in_features for model in found] == list(range(1, 12))
     assert asked[0] == 11
     assert max(number for number in asked[-2:]) <= most
+    assert "memory ran out for 11 models at once; fewer are trained at once" in caplog.messages
 
 
 def test_not_even_one_is_told_and_other_errors_pass() -> None:

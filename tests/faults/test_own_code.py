@@ -1,9 +1,12 @@
 """Training functions of the user's own that misbehave: told, put right, and never a PASS."""
 
 import contextlib
+import ctypes
 import os
+import random
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from forget_audit import stopping
 from forget_audit.engines.local import Local
 from forget_audit.errors import MachineError, ModelError
 from forget_audit.training.own_functions import CallTrainer
-from tests.faults.machines import FIT, OWN
+from tests.faults.machines import FIT, OWN, python
 from tests.fixtures.commands import Run
 
 X, Y = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1])
@@ -128,9 +131,79 @@ def test_no_code_of_its_own_ends_an_audit_as_a_pass(
 
 
 def _vanish(shared: int, item: int) -> int:
-    os._exit(shared)
+    os.kill(os.getpid(), shared) if shared else os._exit(0)
+    return 0
 
 
-def test_a_worker_that_vanishes_is_told() -> None:
+@pytest.mark.parametrize("number", [0, signal.SIGKILL], ids=["os._exit(0)", "kill -9"])
+def test_a_worker_that_vanishes_is_told(number: int) -> None:
     with pytest.raises(MachineError, match="a worker process ended in the middle of its work"):
-        list(Local(workers=2).run(_vanish, 0, [1, 2]))
+        list(Local(workers=2).run(_vanish, number, [1, 2]))
+
+
+LEAK = """
+import os, sys, time
+import numpy as np
+from forget_audit.engines.local import Local
+kept = []
+def leak(shared, item):
+    kept.append(np.ones(20_000_000))  # 160 MB
+    time.sleep(0.6)
+    return os.getpid()
+def main():
+    found = [pid for _, pid in Local(workers=2).run(leak, None, range(12))]
+    print(len(found), len(set(found)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("psutil", ["there", "missing"])
+def test_workers_that_take_more_and_more_memory_are_replaced(tmp_path: Path, psutil: str) -> None:
+    pytest.importorskip("psutil")
+    if psutil == "missing":
+        (tmp_path / "psutil.py").write_text("raise ImportError", encoding="utf-8")
+    (tmp_path / "leaking.py").write_text(LEAK, encoding="utf-8")  # which workers import
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = python("import leaking; leaking.main()", environment={"PYTHONPATH": paths})
+    models, processes = map(int, done.stdout.split())
+    assert models == 12, done.stderr  # one after the other they would take 1.9 GB
+    assert processes > 2 if psutil == "there" else processes == 2
+
+
+def test_a_function_may_seed_all_there_is() -> None:
+    before = torch.get_rng_state()
+
+    def seeding(x: object, y: object, seed: int) -> nn.Module:
+        np.random.seed(seed)  # noqa: NPY002, TID251
+        random.seed(seed)  # noqa: TID251
+        torch.manual_seed(seed)  # noqa: TID251
+        return nn.Linear(3, 2)
+
+    call(seeding)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_worker_whose_master_died_before_its_first_task_ends_too() -> None:
+    """It used to wait for the end of whatever process had taken it in."""
+    nobody = 2**22 + 1  # more than any system has
+    code = "import sys, time; from forget_audit.workers import served; "
+    code += "served(time.sleep).func(int(sys.argv[1]), time.sleep, 60)"
+    began = time.monotonic()
+    assert python(code, nobody).returncode == 1
+    assert time.monotonic() - began < 50
+
+
+def test_what_c_code_does_to_signals_does_not_outlive_it() -> None:
+    """Ray, as others that come with a crash handler, takes SIGTERM where Python cannot see it."""
+    library = ctypes.CDLL(None)
+    library.signal.restype = ctypes.c_void_p
+    library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+
+    def taking(x: object, y: object, seed: int) -> nn.Module:
+        library.signal(signal.SIGTERM, ctypes.c_void_p(1))  # SIG_IGN
+        return nn.Linear(3, 2)
+
+    with stopping.heeded():
+        call(taking)
+        with pytest.raises(stopping.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from forget_audit.stopping import HEEDED, descendants
-from tests.faults.machines import FIT, OWN, PLAN, VERDICTS, left_behind, program
+from forget_audit.stopping import descendants
+from tests.faults.machines import (
+    FIT,
+    OWN,
+    PLAN,
+    VERDICTS,
+    gone,
+    heeding,
+    left_behind,
+    program,
+)
 
 WAIT = """
 import subprocess, sys, threading, time
@@ -30,12 +39,6 @@ end(code_of(command))
 """
 
 
-def heeding() -> None:
-    """Undo what whoever started the tests had them ignore, such as by nohup."""
-    for number in HEEDED:
-        signal.signal(number, signal.SIG_DFL)
-
-
 def started(body: str = "time.sleep(60)", after: str = "pass") -> tuple[subprocess.Popen[str], int]:
     code = WAIT.format(body=body, after=after)
     process = subprocess.Popen(
@@ -44,21 +47,6 @@ def started(body: str = "time.sleep(60)", after: str = "pass") -> tuple[subproce
     )  # fmt: skip
     assert process.stdout is not None
     return process, int(process.stdout.readline())
-
-
-def alive(number: int) -> bool:
-    try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def gone(numbers: list[int], within_s: float = 20.0) -> bool:
-    end = time.monotonic() + within_s
-    while any(map(alive, numbers)) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not any(map(alive, numbers))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +172,7 @@ def test_workers_end_with_a_master_that_was_killed(tmp_path: Path) -> None:
     process.wait()
     assert children
     assert gone(children)
+    process.communicate()
 
 
 @pytest.mark.slow

@@ -163,7 +163,7 @@ def test_modules_called_as_others_are_not_taken_from_the_current_folder(
     cwd = place if where == "plan" else place / "audit"
     names = [*LIBRARY, *PACKAGES, "my_model", "sitecustomize", "usercustomize"]
     plant(cwd, names, tmp_path / "ran")
-    script = ["-P", "-c", "from forget_audit.cli import main; main()"]
+    script = ["-P", "-c", "from forget_audit.program import main; main()"]
     call = [
         *(script if way == "script" else ["-m", "forget_audit"]),
         "verify",
