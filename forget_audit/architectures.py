@@ -20,6 +20,7 @@ from forget_audit.own_calls import guarded
 from forget_audit.registry import unknown
 from forget_audit.types import Features
 from forget_audit.zoo import foreign_names
+from forget_audit.zoo.bounded import check_fits_machine
 from forget_audit.zoo.convolutions import alexnet, allcnn, cnn, lenet, vgg11, vgg16, vgg19
 from forget_audit.zoo.heads import OneOutput
 from forget_audit.zoo.perceptrons import linear, mlp
@@ -46,6 +47,7 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "vit_large": vit_large,
     "text": text,
 }
+_FITTING: set[tuple[object, ...]] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +84,11 @@ class Architecture:
         builder = find_builder(self.name, self.folder)
         outputs = 1 if self.head == "binary" else self.n_classes
         try:
+            make = partial(builder, self.shape, outputs, **self.options)
+            if self.name in BUILDERS:
+                self._check_size(make, outputs)
             with guarded() if ":" in self.name else nullcontext():
-                model = builder(self.shape, outputs, **self.options)
+                model = make()
         except TypeError as error:
             raise ModelError(
                 f"{self.name} does not accept {dict(self.options)}: {error}"
@@ -130,6 +135,13 @@ class Architecture:
                 f"{self.name}: expected logits of shape {(len(x), self.n_classes)} for {len(x)} "
                 f"rows, found {shape or type(found).__name__}"
             )
+
+    def _check_size(self, make: Callable[[], nn.Module], outputs: int) -> None:
+        """Refuse a network that no memory holds; each one is looked at once a process."""
+        asked = (self.name, self.shape, outputs, repr(sorted(self.options.items())))
+        if asked not in _FITTING:
+            check_fits_machine(self.name, make)
+            _FITTING.add(asked)
 
     def _two_answers(self, model: nn.Module) -> nn.Module:
         if isinstance(model, AnswersOnly):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from forget_audit.errors import KeyFileError
 from forget_audit.faults import storage_error
 
 PASSPHRASE = "FORGET_AUDIT_PASSPHRASE"  # noqa: S105  the name of a variable
+# Control characters but tabulator and line end, and those that change the order of letters.
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class ReaderGone(BaseException):
@@ -63,13 +66,22 @@ class Bars:
 def say(text: str) -> None:
     """Write a line of an answer to standard output, without interpreting markup."""
     with _answering():
-        ANSWERS.print(text, markup=False)
+        ANSWERS.print(harmless(text), markup=False)
 
 
 def complain(text: str) -> None:
     """Write a line to standard error, without interpreting markup; who cannot hear it, does not."""
     with contextlib.suppress(OSError, ValueError, ReaderGone):
-        ERRORS.print(text, markup=False)
+        ERRORS.print(harmless(text), markup=False)
+
+
+def harmless(text: str) -> str:
+    """Return a text that says to a terminal what its letters say, and does nothing there.
+
+    Names in the files of others may hold codes that delete the line above and write another one,
+    or turn around the order of letters. They are shown as codes.
+    """
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def say_json(value: Any) -> None:
@@ -140,6 +152,6 @@ def ask_passphrase() -> str:
 def confirmed(question: str) -> bool:
     """Ask for a yes; no answer is none."""
     try:
-        return typer.confirm(question, err=True)
+        return typer.confirm(harmless(question), err=True)
     except typer.Abort:
         return False

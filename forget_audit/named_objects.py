@@ -13,6 +13,9 @@ from forget_audit.digests import file_digest, sha256, sources_digest
 from forget_audit.errors import ModelError
 from forget_audit.own_calls import guarded, place_of
 
+# The last two: text that is nested too deeply for Python.
+_UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)
+
 
 def import_object(reference: str) -> object:
     """Import `package.module:name`.
@@ -70,7 +73,7 @@ def code_digest(module: str) -> str | None:
     try:
         found = _installed(root, path, module.split(".")) or _imported(root, path)
         named = [f"{one.relative_to(root).as_posix()}\x1f{file_digest(one)}" for one in found]
-    except (OSError, SyntaxError, ValueError):
+    except _UNREADABLE:
         return None
     return sha256("\x1e".join(sorted(named)).encode())
 
@@ -94,7 +97,7 @@ def own_files(module: str) -> tuple[Path, list[Path]]:
         return root, []
     try:
         return root, sorted(_imported(root, path))
-    except (OSError, SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ModelError(f"the files of {module} cannot be read as Python: {error}") from error
 
 

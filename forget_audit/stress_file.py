@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from forget_audit.errors import VerificationError
+from forget_audit.finite import read_json
 from forget_audit.types import Json
 
 LARGEST = 4 * 2**20
@@ -28,7 +28,7 @@ def read_stress(path: Path) -> Json:
         if path.stat().st_size > LARGEST:
             raise VerificationError(f"{path.name} is larger than any result of a stress test")
         text = path.read_text("utf-8")
-        document = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        document = read_json(text)
     except OSError as error:
         raise VerificationError(f"{path.name} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -42,10 +42,3 @@ def read_stress(path: Path) -> Json:
         )
     found: Json = document
     return found
-
-
-def _finite(text: str) -> float:
-    """Return a number; JSON has no others, and no page can print them."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:20]} is not a finite number")
-    return number

@@ -16,6 +16,7 @@ from cryptography import x509
 
 from forget_audit.errors import KeyFileError
 from forget_audit.faults import refuse_irregular
+from forget_audit.finite import read_json
 from forget_audit.keys.signing import SigningKey, certificates_of, home
 from forget_audit.keys.trusted import (
     ROLES,
@@ -177,13 +178,13 @@ def load(path: Path | None = None) -> Trust:
         KeyFileError: If it is missing or malformed.
     """
     source = path or home() / "trust.json"
-    if path is None and not source.exists():
-        return Trust()
     try:
         refuse_irregular(source)
         with source.open("rb") as file:
             return parse(file.read(LARGEST + 1))
     except OSError as error:
+        if path is None and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return Trust()
         raise KeyFileError(f"{source}: {error.strerror}") from error
     except KeyFileError as error:
         raise KeyFileError(f"{source}: {error}") from error
@@ -198,7 +199,7 @@ def parse(content: bytes) -> Trust:
     if len(content) > LARGEST:
         raise KeyFileError("not a trust file (too large)")
     try:
-        document = json.loads(content, object_pairs_hook=_once)
+        document = read_json(content, object_pairs_hook=_once)
         keys = tuple(_parsed(item) for item in document["keys"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise KeyFileError(f"not a trust file ({error})") from error

@@ -1,11 +1,12 @@
 """Reading JSON that others may have made: bounded, without surprises, never a traceback."""
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 import rfc8785
 
 from forget_audit.errors import VerificationError
+from forget_audit.finite import number
 
 LARGEST = 64 * 1024 * 1024
 EXACT = 2**53  # RFC 8785 knows no other numbers than double precision ones
@@ -26,7 +27,8 @@ def parse(data: bytes, what: str) -> dict[str, Any]:
         value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_distinct,
-            parse_constant=_not_finite,
+            parse_float=number,
+            parse_constant=number,
             parse_int=_number,
         )
     except RecursionError as error:
@@ -59,10 +61,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("a name occurs twice in one object")
     return value
-
-
-def _not_finite(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a JSON number")
 
 
 def _number(text: str) -> int | float:

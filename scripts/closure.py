@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ("dev", "docs")
+TOOLS = ("dev", "docs", "fuzz")
 
 
 class NotInstalled(Exception):

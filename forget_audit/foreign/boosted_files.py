@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forget_audit.errors import ModelError
+from forget_audit.finite import read_json
 from forget_audit.foreign import ubjson
 
 OBJECTIVES = ("binary:logistic", "binary:logitraw", "multi:softprob", "multi:softmax")
@@ -69,11 +70,7 @@ def _parsed(data: bytes) -> Any:
     follows = data[1:].lstrip(b" \t\r\n")[:1]
     if follows not in (b'"', b"}"):
         return ubjson.loads(data)
-    return json.loads(data, parse_constant=_no_number)
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"found {name} where a finite number belongs")
+    return read_json(data)
 
 
 def _checked(document: Table) -> BoostedFile:

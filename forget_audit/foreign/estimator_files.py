@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from forget_audit.errors import MissingDependency, ModelError
+from forget_audit.finite import read_json
 from forget_audit.foreign.estimator_parts import GROWN, TREE, check_parts
 from forget_audit.packed import check_archive, check_unpacked
 
@@ -107,7 +108,7 @@ def _check_size(data: bytes) -> None:
     check_archive(io.BytesIO(data), len(data))
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         sizes = {entry.filename: entry.file_size for entry in file.infolist()}
-        named = [str(name) for name in _files_named(json.loads(file.read(SCHEMA)))]
+        named = [str(name) for name in _files_named(read_json(file.read(SCHEMA)))]
         total = sum(sizes.get(name, 0) for name in named)
         check_unpacked(total, len(data))
         for name in {name for name in named if name.endswith(".npz")} & sizes.keys():
@@ -134,7 +135,7 @@ def in_folder(folder: Path) -> Path:
         ModelError: If it names none, or a file of another kind or place.
     """
     try:
-        table = json.loads((folder / "config.json").read_bytes())["sklearn"]
+        table = read_json((folder / "config.json").read_bytes())["sklearn"]
         name, kind = table["model"]["file"], table.get("model_format", "skops")
     except (
         OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from forget_audit.errors import VerificationError
+from forget_audit.finite import read_json
 from forget_audit.keys.trusted import TrustedKey
 from forget_audit.ledger import checkpoints, merkle
 from forget_audit.ledger.check import signers
@@ -52,7 +52,7 @@ def check_proof(data: bytes, trust: Trust, against: Witness | None = None) -> Pr
     if len(data) > LARGEST:
         raise VerificationError("proof: too large")
     try:
-        document = json.loads(data)
+        document = read_json(data)
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"proof: not JSON ({error})") from error
     if not isinstance(document, dict) or document.get("format") != PROOF:

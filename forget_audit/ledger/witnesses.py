@@ -5,13 +5,13 @@ that the ledger was cut or rewritten.
 """
 
 import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forget_audit.errors import VerificationError
+from forget_audit.finite import read_json
 from forget_audit.ledger import checkpoints
 from forget_audit.ledger import file as ledger_file
 
@@ -96,11 +96,11 @@ def _found(path: Path) -> Iterator[Witness]:
 def _documents(data: bytes, source: str) -> list[Any]:
     """Return the JSON document, or the one on each line."""
     try:
-        return [json.loads(data)]
+        return [read_json(data)]
     except (ValueError, RecursionError):
         pass
     try:
-        return [json.loads(line) for line in data.splitlines()]
+        return [read_json(line) for line in data.splitlines()]
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{source}: not JSON ({error})") from error
 
@@ -110,7 +110,7 @@ def _in_document(document: Any, source: str) -> Iterator[Witness]:
         return
     if isinstance(document.get("payload"), str):
         try:
-            statement = json.loads(base64.b64decode(document["payload"], validate=True))
+            statement = read_json(base64.b64decode(document["payload"], validate=True))
         except (ValueError, RecursionError) as error:
             raise VerificationError(f"{source}: not an envelope ({error})") from error
         document = statement.get("predicate") if isinstance(statement, dict) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from forget_audit import registry
 from forget_audit.contracts import Method
 from forget_audit.errors import UnknownName
+from forget_audit.finite import read_toml
 
 FORM = re.compile(r"(?P<name>\w+)(?::(?P<preset>[\w.-]+))?\s*(?P<settings>\{.*\})?")
 ORIGINAL, RETRAIN = "original", "retrain"
@@ -106,7 +106,7 @@ def _settings(written: str | None, text: str) -> dict[str, Any]:
     if written is None:
         return {}
     try:
-        settings: dict[str, Any] = tomllib.loads(f"settings = {written}")["settings"]
+        settings: dict[str, Any] = read_toml(f"settings = {written}")["settings"]
     except (ValueError, RecursionError) as error:
         raise UnknownName(f"{text}: settings are no TOML: {error}") from error
     return settings

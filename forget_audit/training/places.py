@@ -8,11 +8,14 @@ from joblib import cpu_count
 
 from forget_audit.errors import ModelError
 
+LONGEST_NUMBER = 10
+
 
 def usable_threads() -> int:
     """Return how many threads may train side by side: `OMP_NUM_THREADS`, or one a core."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else cpu_count()
+    number = int(given) if given.isdecimal() and len(given) < LONGEST_NUMBER else 0
+    return number or cpu_count()
 
 
 def usable_device(name: str) -> torch.device:

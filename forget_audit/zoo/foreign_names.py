@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from forget_audit.digests import file_digest
 from forget_audit.errors import ModelError
 from forget_audit.foreign import estimator_files
 from forget_audit.named_objects import import_object
+from forget_audit.zoo.bounded import fitting
 from forget_audit.zoo.hub_folders import read_config
 from forget_audit.zoo.hugging_face import Networks
 
@@ -73,14 +75,14 @@ def in_folder(folder: Path) -> Builder:
         return _Sklearn(estimator_files.in_folder(folder))
     if "model_type" in table:
         return Networks(folder)
-    return _Mixin(table)
+    return _Mixin(folder, table)
 
 
 class _Mixin:
     """Builds a class of the user's own from the settings that `PyTorchModelHubMixin` wrote."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = settings
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder, self.settings = folder, settings
 
     def __call__(self, _shape: tuple[int, ...], _classes: int, **options: Any) -> nn.Module:
         name = options.pop("class", None)
@@ -90,7 +92,7 @@ class _Mixin:
                 f'{{class = "package.module:Class"}}, found {options or name!r}'
             )
         kind: Any = import_object(name)
-        model = kind(**self.settings)
+        model = fitting(self.folder, partial(kind, **self.settings))
         if not isinstance(model, nn.Module):
             raise ModelError(f"{name} must be a torch.nn.Module, found {type(model).__name__}")
         return model

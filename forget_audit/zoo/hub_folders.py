@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forget_audit.errors import MissingDependency, ModelError
+from forget_audit.finite import read_json
 from forget_audit.model_identity import folder_files
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -36,7 +36,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     folder_files(folder)
     try:
-        table = json.loads((folder / CONFIG).read_bytes())
+        table = read_json((folder / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder.name}/{CONFIG} cannot be read: {error}") from error
     if not isinstance(table, dict):
@@ -149,7 +149,7 @@ def normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if not (folder / PREPROCESSOR).is_file():
         return (), ()
     try:
-        table = json.loads((folder / PREPROCESSOR).read_bytes())
+        table = read_json((folder / PREPROCESSOR).read_bytes())
         if not table.get("do_normalize"):
             return (), ()
         mean, std = (tuple(map(float, table[name])) for name in ("image_mean", "image_std"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from forget_audit.errors import ModelError
+from forget_audit.zoo.bounded import fitting
 from forget_audit.zoo.hub_folders import CONFIG, normalisation, offline, pretrained_config
 
 FAMILIES = {
@@ -140,9 +142,13 @@ class Networks:
         else:
             self._check_image(shape, len(mean))
         with offline() as transformers:
-            network = getattr(transformers, self.family).from_config(
-                self.config, attn_implementation="eager", trust_remote_code=False
+            make = partial(
+                getattr(transformers, self.family).from_config,
+                self.config,
+                attn_implementation="eager",
+                trust_remote_code=False,
             )
+            network = fitting(self.folder, make)
         return Pretrained(network.float(), self.family, mean, std)
 
     def _check_image(self, shape: tuple[int, ...], n_means: int) -> None:

@@ -56,3 +56,17 @@ def all_doors() -> tuple[Door, ...]:
     if len(set(names)) < len(names):
         raise ValueError(f"two doors of one name among {names}")
     return doors
+
+
+def chosen(names: Sequence[str] | None) -> list[Door]:
+    """Return the doors of these names, or all.
+
+    Raises:
+        SystemExit: If there is no such door.
+    """
+    doors = all_doors()
+    unknown = set(names or ()) - {door.name for door in doors}
+    if unknown:
+        there = ", ".join(door.name for door in doors)
+        raise SystemExit(f"no door {', '.join(sorted(unknown))}; there are {there}")
+    return [door for door in doors if not names or door.name in names]

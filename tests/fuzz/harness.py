@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import multiprocessing
 import os
 import random
@@ -22,16 +21,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 import forget_audit
+from forget_audit.console import say
 from forget_audit.errors import ForgetAuditError
 from forget_audit.seeds import derive
 from tests.fuzz.doors import SAME, Door, Refused
+from tests.fuzz.kept_inputs import keep, kept
+from tests.fuzz.scratch import die_with, scratch
 from tests.fuzz.structures import mutated
 
 PACKAGE = Path(forget_audit.__file__).parent
 LIMIT_S = 10.0
 LIMIT_BYTES = 2 << 30
-CORPUS = Path(__file__).with_name("corpus")
-LARGEST_FILE, LARGEST_DOOR, MOST_FILES = 20_000, 12_000, 12
 Outcome = Literal["accepted", "same", "refused", "escaped", "memory", "slow", "hang", "died"]
 
 
@@ -112,8 +112,10 @@ def enter(door: Door, data: bytes, scratch: Path) -> Answer:
     return Answer(outcome, mark, seconds, detail[-3000:])
 
 
-def _limit_memory() -> None:
-    """Allow as much as is in use now, and twice the limit more."""
+def limit_memory() -> None:
+    """Allow as much as is in use now, and twice the limit more; Linux alone."""
+    if sys.platform != "linux":
+        return
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
     most = pages * resource.getpagesize() + 2 * LIMIT_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
@@ -125,16 +127,19 @@ def _most_used() -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def _work(door: Door, pipe: Connection, scratch: Path, *, quiet: bool) -> None:
-    if sys.platform == "linux":
-        _limit_memory()
+def _work(
+    door: Door, pipe: Connection, theirs: Connection, place: Path, *, master: int, quiet: bool
+) -> None:
+    die_with(master)
+    theirs.close()  # else the pipe would never end for this process
+    limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if quiet:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
     gc.freeze()
-    inside, before = scratch / "case", _most_used()
+    inside, before = place / "case", _most_used()
     while True:
         try:
             data = pipe.recv_bytes()
@@ -161,7 +166,7 @@ class Worker:
     def __init__(self, door: Door, *, quiet: bool = True) -> None:
         self.door = door
         self.quiet = quiet
-        self._scratch = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        self._scratch = Path(tempfile.mkdtemp(prefix="worker-", dir=scratch()))
         self._start()
 
     def _start(self) -> None:
@@ -170,8 +175,8 @@ class Worker:
         self._pipe, there = context.Pipe()
         self._process = context.Process(
             target=_work,
-            args=(self.door, there, self._scratch),
-            kwargs={"quiet": self.quiet},
+            args=(self.door, there, self._pipe, self._scratch),
+            kwargs={"master": os.getpid(), "quiet": self.quiet},
             daemon=True,
         )
         self._process.start()
@@ -213,24 +218,6 @@ class Worker:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def kept(door: Door) -> list[Path]:
-    """Return the committed inputs of a door."""
-    folder = CORPUS / door.name
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-
-
-def keep(door: Door, data: bytes, kind: str) -> None:
-    """Write an input into the corpus, if it is small and there is room."""
-    there = kept(door)
-    size = sum(path.stat().st_size for path in there) + len(data)
-    full = len(there) >= MOST_FILES or size > LARGEST_DOOR
-    if len(data) > LARGEST_FILE or (full and kind != "found"):
-        return
-    folder = CORPUS / door.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{kind}-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
-
-
 def cases(door: Door, good: Sequence[bytes], pool: Sequence[bytes], seed: int) -> Iterator[bytes]:
     """Yield mutations without end: of good inputs and, as often, of all that are in the pool."""
     rng = random.Random(derive(seed, door.name))
@@ -246,6 +233,14 @@ def judged(door: Door, data: bytes, answer: Answer, good: Sequence[bytes]) -> st
     if answer.outcome == "accepted" and door.must_refuse and data not in good:
         return "accepted tampering"
     return None
+
+
+def tell(tallies: Sequence[Tally]) -> int:
+    """Print what was found at doors; return 1 if anything was, else 0."""
+    for tally in tallies:
+        for mark, (kind, data, detail) in tally.findings.items():
+            say(f"\n{tally.door}: {kind} ({mark}), {len(data)} bytes: {data[:200]!r}\n{detail}")
+    return 1 if any(tally.findings for tally in tallies) else 0
 
 
 class Fuzzer:

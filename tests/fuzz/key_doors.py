@@ -22,6 +22,7 @@ from tests.fixtures import attested, released
 from tests.fixtures.timestamp_server import authority
 from tests.fuzz import places
 from tests.fuzz.doors import Door
+from tests.fuzz.scratch import scratch
 from tests.keys import material
 
 DATA = b"the head of a ledger"
@@ -33,7 +34,7 @@ PEM = (b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n", b"PRIVA
 @cache
 def _folder() -> Path:
     """A key folder without passphrase."""
-    folder = places.scratch() / "key"
+    folder = scratch() / "key"
     material.own().save(folder)
     return folder
 
@@ -141,6 +142,11 @@ def _stamped() -> tuple[bytes, tuple[object, ...]]:
         return timestamps.stamp(DATA, made.url), (made.root,)
 
 
+def timestamp_seed() -> bytes:
+    """Return a proof of time."""
+    return _stamped()[0]
+
+
 def enter_timestamp(data: bytes, folder: Path) -> object:
     """A proof of time: a changed one proves nothing, or the same moment."""
     token, roots = _stamped()
@@ -175,8 +181,8 @@ profile_digest = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 def _trust_seeds() -> Sequence[bytes]:
     day = datetime(2026, 11, 1, tzinfo=UTC).date()
     revoked = attested.both().revoke(released.key().keyid, day, "lost")
-    revoked.save(places.scratch() / "revoked.json")
-    return [places.older_trust_file(), (places.scratch() / "revoked.json").read_bytes()]
+    revoked.save(scratch() / "revoked.json")
+    return [places.older_trust_file(), (scratch() / "revoked.json").read_bytes()]
 
 
 DOORS: tuple[Door, ...] = (
@@ -212,7 +218,7 @@ DOORS: tuple[Door, ...] = (
     ),
     Door(
         name="timestamp",
-        seeds=lambda: [_stamped()[0]],
+        seeds=lambda: [timestamp_seed()],
         enter=enter_timestamp,
         dictionary=PEM,
         share=0.5,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from forget_audit import proofs
 from forget_audit.digests import pseudonym, pseudonym_key
+from forget_audit.ledger import begun, merkle, witnesses
 from forget_audit.ledger import file as ledger_file
-from forget_audit.ledger import merkle, witnesses
 from forget_audit.ledger.check import verify_ledger
 from forget_audit.ledger.ledger import Ledger
 from forget_audit.ledger.proofs import Proven, check_proof
@@ -19,8 +21,10 @@ from forget_audit.reports.attestation import audit_statement, seal
 from tests.fixtures import attested
 from tests.fuzz import places
 from tests.fuzz.doors import SAME, Door, Refused
+from tests.fuzz.scratch import scratch
 from tests.ledger import books
 
+WHAT = begun.Beginning(request="1" * 64, plan="2" * 64, run="3" * 64, subject=None, fixed={})
 SECRET = b"a secret of thirty-two bytes ....."
 RECORDS = tuple(f"row-{i}" for i in range(5))
 WORDS = (b"position", b"entries", b"checkpoints", b"origin", b"CREATE TRIGGER", b"CREATE TABLE",
@@ -133,6 +137,63 @@ def enter_erasure(data: bytes, folder: Path) -> object:
         known.report, known.commitment, known.key) else None  # fmt: skip
 
 
+@cache
+def _begun() -> tuple[bytes, bytes]:
+    """A ledger in which an audit began, and the secret beside it."""
+    place = scratch() / "begun"
+    place.mkdir(mode=0o700)
+    begun.begin(Ledger.open(place / "l.sqlite"), books.key(), WHAT)
+    return (place / "l.sqlite").read_bytes(), (place / f"l{begun.SUFFIX}").read_bytes()
+
+
+def enter_ledger_secret(data: bytes, folder: Path) -> object:
+    """The secret beside a ledger: with another one attempts cannot be counted."""
+    for name, content in (("l.sqlite", _begun()[0]), (f"l{begun.SUFFIX}", data)):
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+    folder.chmod(0o700)
+    found = begun.begin(Ledger.open(folder / "l.sqlite"), books.key(), WHAT)
+    assert found.attempt == 1
+    return found
+
+
+@cache
+def _grown() -> tuple[bytes, bytes, bytes]:
+    """A ledger, what SQLite keeps beside it until one more entry is in it, and how it undoes it."""
+    place = scratch() / "grown"
+    place.mkdir(mode=0o700)
+    path = place / "ledger.sqlite"
+    path.write_bytes(books.book().read_bytes())
+    path.chmod(0o600)
+    with closing(sqlite3.connect(path, isolation_level=None)) as held:
+        held.execute("BEGIN")
+        held.execute("SELECT * FROM about").fetchall()
+        Ledger.open(path).append("audit-issued", books.issue(books.SIZE), books.key())
+        wal = path.with_name("ledger.sqlite-wal").read_bytes()
+    path.write_bytes(books.book().read_bytes())
+    with closing(sqlite3.connect(path, isolation_level=None)) as held:
+        held.execute("PRAGMA journal_mode = DELETE")
+        held.execute("BEGIN IMMEDIATE")
+        held.execute("PRAGMA user_version = 7")
+        journal = path.with_name("ledger.sqlite-journal").read_bytes()
+    return books.book().read_bytes(), wal, journal
+
+
+def enter_beside_ledger(suffix: str, data: bytes, folder: Path) -> object:
+    """What SQLite finds beside a ledger and takes in: an entry too many or too few shows."""
+    path = folder / "ledger.sqlite"
+    path.write_bytes(_grown()[0])
+    path.with_name(f"{path.name}{suffix}").write_bytes(data)
+    found = verify_ledger(path, places.everybody())
+    if found.exit_code:
+        raise Refused(f"{found.problems[0].what}: {found.problems[0].detail}")
+    known, read = ledger_file.content(books.book()), ledger_file.content(path)
+    more = read.entries[len(known.entries) :]
+    ours = [f'"report":"{books.report(books.SIZE)}"' in row[3] for row in more]
+    same = read.entries[: len(known.entries)] == known.entries and all(ours) and len(more) < 2
+    return SAME if same else None
+
+
 DOORS: tuple[Door, ...] = (
     Door(
         name="ledger-file",
@@ -172,5 +233,26 @@ DOORS: tuple[Door, ...] = (
         suffix=".json",
         must_refuse=True,
         share=1.5,
+    ),
+    Door(
+        name="ledger-secret",
+        seeds=lambda: [_begun()[1]],
+        enter=enter_ledger_secret,
+        must_refuse=True,
+        share=0.2,
+    ),
+    Door(
+        name="ledger-wal",
+        seeds=lambda: [_grown()[1]],
+        enter=lambda data, folder: enter_beside_ledger("-wal", data, folder),
+        must_refuse=True,
+        share=0.1,
+    ),
+    Door(
+        name="ledger-journal",
+        seeds=lambda: [_grown()[2]],
+        enter=lambda data, folder: enter_beside_ledger("-journal", data, folder),
+        must_refuse=True,
+        share=0.1,
     ),
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,22 @@ from forget_audit.audits.reissue import Run
 from forget_audit.audits.results import RESULT, Results
 from forget_audit.audits.unfinished import FOLDER, Unfinished
 from forget_audit.contracts import Series
-from forget_audit.digests import sealed, sha256
+from forget_audit.digests import sha256
 from forget_audit.errors import VerificationError
 from forget_audit.findings import AttackResult, Metric
-from forget_audit.model_files import load_remembered, remembered_bytes, safetensors_bytes
+from forget_audit.model_files import safetensors_bytes
 from forget_audit.proofs import prove
 from forget_audit.reports.folders import SCORES
+from forget_audit.seals import SECRET as OWN
+from forget_audit.seals import SECRET_BYTES, sealed
 from forget_audit.stress_file import read_stress
+from forget_audit.training.remembered_models import load_remembered, remembered_bytes
 from forget_audit.training.ways import Way
 from forget_audit.types import Json
 from forget_audit.verdict import scoretable
 from forget_audit.verification.checks import Findings
 from forget_audit.verification.numbers import check_scores
+from forget_audit.whole_files import write_whole
 from tests.fuzz.doors import SAME, Door, Refused
 from tests.fuzz.model_doors import network
 
@@ -38,6 +44,21 @@ ROOT = Path(__file__).resolve().parents[2]
 OLDER = ROOT / "tests" / "fixtures" / "older" / "audit-0.1.0"
 HEAD = {"origin": "here", "size": 3, "root": "00" * 32}
 REPORT = "FA-20261121-3F9A1C"
+
+
+@contextmanager
+def account(folder: Path) -> Iterator[None]:
+    """Be another account, whose secret is always the same; then be the former one again."""
+    before = os.environ.get("FORGET_AUDIT_HOME")
+    os.environ["FORGET_AUDIT_HOME"] = str(folder)
+    write_whole(folder / OWN, bytes(SECRET_BYTES))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["FORGET_AUDIT_HOME"]
+        else:
+            os.environ["FORGET_AUDIT_HOME"] = before
 
 
 @cache
@@ -91,23 +112,39 @@ def enter_result(data: bytes, folder: Path) -> object:
 
     One without a seal gets it first, so that what stands behind the seal is read, too.
     """
-    kept = Results(folder=folder, context="context")
-    kept.keep(Lira, a_result())
-    next(folder.glob("*.json")).write_bytes(sealed(data) if data[:1] == b"{" else data)
-    found = kept.recall(Lira)
+    with account(folder / "home"):
+        kept = Results(folder=folder, context="context")
+        kept.keep(Lira, a_result())
+        file = next(folder.glob("*.json"))
+        file.write_bytes(sealed(data, file.stem) if data[:1] == b"{" else data)
+        found = kept.recall(Lira)
     if found is None:
         raise Refused("computed again")
     return RESULT.dump_json(found)
+
+
+def results() -> list[bytes]:
+    """Return a result as it is kept, and without its seal."""
+    with tempfile.TemporaryDirectory() as name, account(Path(name) / "home"):
+        Results(folder=Path(name), context="context").keep(Lira, a_result())
+        return [next(Path(name).glob("*.json")).read_bytes(), RESULT.dump_json(a_result())]
 
 
 def enter_model(data: bytes, folder: Path) -> object:
     """Recall a model that stands on the disk."""
     path = folder / "kept.safetensors"
     path.write_bytes(data)
-    model = load_remembered(network(), path)
+    with account(folder / "home"):
+        model = load_remembered(network(), path)
     if safetensors_bytes(model) != safetensors_bytes(network()):
         raise AssertionError("another model than the one that was kept")
     return SAME
+
+
+def models() -> list[bytes]:
+    """Return a model as it is kept."""
+    with tempfile.TemporaryDirectory() as name, account(Path(name)):
+        return [remembered_bytes(network(), "kept")]
 
 
 def enter_unfinished(data: bytes, folder: Path) -> object:
@@ -138,17 +175,10 @@ def enter_ways(data: bytes, folder: Path) -> object:
 
 def enter_holdings(data: bytes, folder: Path) -> object:
     """Ask what an audit holds, by the register of this account."""
-    before = os.environ.get("FORGET_AUDIT_HOME")
-    os.environ["FORGET_AUDIT_HOME"] = str(folder)
-    try:
+    with account(folder):
         (folder / "runs").mkdir()
         (folder / "runs" / f"{REPORT}.json").write_bytes(data)
         found = holdings.find(REPORT)
-    finally:
-        if before is None:
-            del os.environ["FORGET_AUDIT_HOME"]
-        else:
-            os.environ["FORGET_AUDIT_HOME"] = before
     assert all(str(path).encode() for path in (found.secret, *found.models))
     return found
 
@@ -186,14 +216,14 @@ DOORS: tuple[Door, ...] = (
     Door(name="scores", seeds=arrays, enter=enter_scores, suffix=".npz", share=0.15),
     Door(
         name="remembered-result",
-        seeds=lambda: [sealed(RESULT.dump_json(a_result())), RESULT.dump_json(a_result())],
+        seeds=results,
         enter=enter_result,
         suffix=".json",
         share=0.5,
     ),
     Door(
         name="remembered-model",
-        seeds=lambda: [remembered_bytes(network())],
+        seeds=models,
         enter=enter_model,
         suffix=".safetensors",
         must_refuse=True,

@@ -40,6 +40,7 @@ from forget_audit.targets import Target
 from forget_audit.types import Features, Rows
 from tests.foreign.rows import WIDTH, classifier, features, labels
 from tests.fuzz.doors import Door
+from tests.fuzz.scratch import scratch
 
 CLASSES = 3
 FEATURES = features(8)
@@ -164,7 +165,7 @@ def hub_folder() -> Path:
         hidden_size=8, image_size=8, patch_size=4, num_channels=1, num_labels=CLASSES,
         num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
     )  # fmt: skip
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-hub-")) / "hub"
+    folder = Path(tempfile.mkdtemp(prefix="hub-", dir=scratch())) / "hub"
     with seeded_torch(1):
         made = transformers.AutoModelForImageClassification.from_config(config)
     made.save_pretrained(folder)

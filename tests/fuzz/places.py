@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -12,17 +10,10 @@ from forget_audit import trust as trust_files
 from forget_audit.keys.signing import SigningKey
 from forget_audit.trust import Trust
 from tests.fixtures import attested
+from tests.fuzz.scratch import scratch
 from tests.ledger import books
 
 OLDER = Path(__file__).resolve().parents[1] / "fixtures" / "older"
-
-
-@cache
-def scratch() -> Path:
-    """A folder that goes with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="forget-audit-fuzz-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 @cache

@@ -18,6 +18,7 @@ from forget_audit.datasets import ROLES, Dataset
 from forget_audit.sources.loading import load
 from tests.fixtures import formats
 from tests.fuzz.doors import Door
+from tests.fuzz.scratch import scratch
 
 WORDS = (
     b"label", b"label:a", b"label:b", b"id", b"unit", b"split", b"subclass", b"text", b"train",
@@ -56,7 +57,7 @@ def file_entering(reader: str, name: str, **options: object) -> Callable[[bytes,
 @cache
 def tree(maker: str, sizes: tuple[tuple[str, int], ...] = ()) -> Path:
     """Return a folder with a good copy, made once; never change it."""
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-tree-"))
+    folder = Path(tempfile.mkdtemp(prefix="tree-", dir=scratch()))
     getattr(formats, f"make_{maker}")(folder / "data", **dict(sizes))
     return folder / "data"
 

@@ -1,7 +1,10 @@
 """What fuzzing found once, each case in its smallest form."""
 
 import io
+import re
+import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +13,17 @@ from asn1crypto import keys as asn1
 from asn1crypto import pem
 from asn1crypto import pkcs12 as structure
 from cryptography.hazmat.primitives import serialization
+from joblib import cpu_count
 
-from forget_audit import handed
+from forget_audit import console, handed
+from forget_audit import trust as trust_files
 from forget_audit.audits import attempts, holdings
 from forget_audit.audits.unfinished import Unfinished
 from forget_audit.errors import (
     CaseError,
     ForgetAuditError,
     KeyFileError,
+    ModelError,
     PlanError,
     UnknownName,
     VerificationError,
@@ -25,16 +31,22 @@ from forget_audit.errors import (
 from forget_audit.keys.encrypted import encrypted_pem
 from forget_audit.keys.folders import private_key
 from forget_audit.keys.sources import find_key
+from forget_audit.ledger import witnesses
 from forget_audit.ledger.check import verify_ledger
 from forget_audit.ledger.file import LedgerError
 from forget_audit.ledger.ledger import Ledger
+from forget_audit.ledger.proofs import check_proof
+from forget_audit.named_objects import code_digest, own_files
 from forget_audit.plans.plan import read_plan
 from forget_audit.presets.choices import choice
 from forget_audit.reports import strict_json
 from forget_audit.reports.linter import scan
 from forget_audit.starter import answers
+from forget_audit.training.places import usable_threads
 from forget_audit.trust import Trust
 from forget_audit.verdict.scoretable import from_bytes
+from forget_audit.verification import policy
+from forget_audit.zoo import hub_folders
 from tests.fuzz import key_doors
 from tests.keys import material
 from tests.ledger import books
@@ -192,3 +204,89 @@ def test_a_ledger_whose_schema_is_no_text(tmp_path: Path) -> None:
         Ledger.open(path, create=False)
     found = verify_ledger(path, Trust())
     assert (found.exit_code, found.problems[0].what) == (1, "unreadable")
+
+
+NOT_FINITE = ("1e999", "-1e999", "Infinity", "-Infinity", "NaN")
+
+
+@pytest.mark.parametrize("text", NOT_FINITE)
+def test_json_of_others_has_finite_numbers_alone(text: str, tmp_path: Path) -> None:
+    document = f'{{"x": [{text}]}}'.encode()
+    (tmp_path / "x.json").write_bytes(document)
+    why = f"{text} is not a finite number"
+    with pytest.raises(KeyFileError, match=why):
+        trust_files.parse(document)
+    for read in (
+        lambda: strict_json.parse(document, "x"),
+        lambda: check_proof(document, Trust()),
+        lambda: witnesses.read(tmp_path / "x.json"),
+    ):
+        with pytest.raises(VerificationError, match=why):
+            read()
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes(document)
+    for read_folder in (hub_folders.read_config, hub_folders.normalisation):
+        with pytest.raises(ModelError, match=why):
+            read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "+nan", "1e999"])
+def test_toml_of_others_has_finite_numbers_alone(text: str, tmp_path: Path) -> None:
+    path, why = tmp_path / "plan.toml", re.escape(f"{text} is not a finite number")
+    for line in (f"training = {{lr = {text}}}", f"model = {{options = {{x = [{text}]}}}}"):
+        path.write_text(line, "utf-8")
+        with pytest.raises(PlanError, match=why):
+            read_plan(path)
+    path.write_text(f"max_age_days = {text}", "utf-8")
+    with pytest.raises(policy.PolicyError, match=why):
+        policy.load(path)
+    with pytest.raises(UnknownName, match=why):
+        choice(f"ssd {{alpha = {text}}}")
+    with pytest.raises(CaseError, match=why):
+        answers.read_setting(f"alpha={text}")
+
+
+def test_a_passphrase_with_a_null_character_opens_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "key.p12"
+    path.write_bytes(key_doors.pkcs12_files()[0])
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="without a null character"):
+        find_key(str(path), lambda: f"{material.PASSPHRASE}\0")
+
+
+def test_a_home_folder_of_no_possible_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGET_AUDIT_HOME", "a" * 5000)
+    with pytest.raises(KeyFileError, match="File name too long"):
+        trust_files.load()
+
+
+@pytest.mark.parametrize(
+    "given", ["²", "9" * 5000, "-1", "0"], ids=["raised", "long", "negative", "none"]
+)
+def test_a_number_of_threads_that_is_none(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert usable_threads() == cpu_count()
+
+
+@pytest.mark.parametrize("text", ["-" * 100_000 + "1", "a." * 50_000 + "a"], ids=["minus", "dots"])
+def test_code_beside_code_that_is_nested_too_deeply(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mended_above.py").write_text("def f():\n    import mended_beside\n", "utf-8")
+    (tmp_path / "mended_beside.py").write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mended_above", raising=False)
+    import_module("mended_above")
+    assert code_digest("mended_above") is None
+    with pytest.raises(ModelError, match="cannot be read as Python"):
+        own_files("mended_above")
+
+
+def test_names_of_others_give_no_orders_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "a\x1b[2K\x1b[1APASS \x9b31m \x07\r \u202eSSAP\u2066 é\tn\n\u00a0\u202f!"
+    shown = "a\\x1b[2K\\x1b[1APASS \\x9b31m \\x07\\r \\u202eSSAP\\u2066 é   n\n\u00a0\u202f!\n"
+    console.say(text)
+    console.complain(text)
+    told = capsys.readouterr()
+    for said in told:
+        assert re.sub(r"\s+n", "\tn", said) == re.sub(r"\s+n", "\tn", shown)
