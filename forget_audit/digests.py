@@ -105,20 +105,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def sealed(data: bytes) -> bytes:
-    """Return bytes with their SHA-256 in a line before them, so that damage on a disk is seen."""
-    return sha256(data).encode() + b"\n" + data
-
-
-def unsealed(data: bytes) -> bytes:
-    """Return the bytes that were sealed.
-
-    Raises:
-        ValueError: If they are others.
-    """
-    digest, _, kept = data.partition(b"\n")
-    if digest != sha256(kept).encode():
-        raise ValueError("its content is not that which was written")
-    return kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import zipfile
 from collections.abc import Mapping
@@ -13,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import ForgetAuditError, ModelError
+from forget_audit.finite import read_json
 from forget_audit.foreign.answering import Filed
 from forget_audit.model_identity import folder_files
 from forget_audit.packed import check_archive, check_pickle
@@ -23,9 +22,8 @@ from forget_audit.zoo.heads import OneOutput
 log = logging.getLogger(__name__)
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SEAL = "forget-audit-sha256"
 LONGEST_REASON = 200
-ARCHIVE = b"PK\x03\x04"
+ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"
 PICKLES_BEFORE_DATA = 5  # of a file as torch wrote them before 1.6
 PREFIXES = ("module.", "_orig_mod.")
 ELSEWHERE = {
@@ -71,7 +69,7 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
         elif isinstance(inner, Filed) and path.suffix in inner.suffixes:
             inner.take(path.read_bytes())
         else:
-            _load(model, unwrapped(_read(path), model, path.name))
+            load_state(model, unwrapped(_read(path), model, path.name))
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}") from error
     except ForgetAuditError as error:
@@ -84,35 +82,6 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
 def safetensors_bytes(model: nn.Module) -> bytes:
     """Return the weights of `model` as the content of a safetensors file."""
     return save(_tensors(model))
-
-
-def remembered_bytes(model: nn.Module) -> bytes:
-    """Return a safetensors file that says itself what it holds, so that damage is seen."""
-    tensors = _tensors(model)
-    return save(tensors, metadata={SEAL: _seals(save(tensors))[0]})
-
-
-def load_remembered(model: nn.Module, path: Path) -> nn.Module:
-    """Load weights that `remembered_bytes` wrote.
-
-    Raises:
-        ModelError: If they are others, damaged, or do not fit the architecture.
-    """
-    try:
-        own, stated = _seals(path.read_bytes())
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path.name} cannot be read: {_first_line(error)}") from error
-    if own != stated:
-        raise ModelError(f"{path.name} does not hold the weights that were written")
-    return load_weights(model, path)
-
-
-def _seals(data: bytes) -> tuple[str, object]:
-    """Return the SHA-256 of what a safetensors file holds, and what it says that this is."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    stated = header.pop("__metadata__", {}).get(SEAL)
-    return sha256(canonical_json(header) + data[start:]), stated
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -201,7 +170,10 @@ def _check_torch_file(path: Path) -> None:
         ValueError: If it is one, or is damaged.
     """
     with path.open("rb") as file:
-        if file.read(len(ARCHIVE)) != ARCHIVE:  # as torch tells them apart
+        head = file.read(len(ARCHIVE))
+        if head != ARCHIVE:  # as torch tells them apart
+            if not head.startswith(PICKLE):
+                raise ValueError("it is no model that torch or safetensors has written")
             file.seek(0)
             for _ in range(PICKLES_BEFORE_DATA):
                 check_pickle(file)
@@ -221,7 +193,7 @@ def _read_folder(folder: Path) -> object:
             raise ModelError(f"expected {WEIGHTS} or {INDEX} in the folder")
         return _read(folder / WEIGHTS)
     try:
-        places: dict[str, str] = json.loads((folder / INDEX).read_bytes())["weight_map"]
+        places: dict[str, str] = read_json((folder / INDEX).read_bytes())["weight_map"]
         parts = sorted(set(places.values()))
     except (
         OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
@@ -249,7 +221,12 @@ def _is_beside(part: object) -> bool:
     )
 
 
-def _load(model: nn.Module, state: State) -> None:
+def load_state(model: nn.Module, state: State) -> None:
+    """Load a state dict into `model`.
+
+    Raises:
+        ModelError: If it does not fit, or holds numbers of another kind or that are not finite.
+    """
     _check_numbers(model, state)
     try:
         model.load_state_dict(state)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from forget_audit.digests import canonical_json, sha256
@@ -27,6 +28,28 @@ def model_digest(path: Path) -> str:
     if not path.is_symlink() and path.is_dir():
         return folder_digest(path)
     return _file(path, "the model")[1]
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[str]:
+    """Yield the digest of a model while the body reads it; what was read is what was digested.
+
+    Contents are compared before and after, and so are the marks that the system puts on a file
+    when it is written, moved or linked, so that nothing is exchanged for a moment.
+
+    Args:
+        path: A file or a folder.
+
+    Raises:
+        ModelError: If it changes within the body, and as `model_digest` does.
+    """
+    before = _marks(path), model_digest(path)
+    yield before[1]
+    if (_marks(path), model_digest(path)) != before:
+        raise ModelError(
+            f"{path.name} changed while it was being read, so nobody could say which model was "
+            "audited; begin again when nothing writes to it"
+        )
 
 
 def folder_digest(folder: Path) -> str:
@@ -98,6 +121,16 @@ def _walk(folder: Path, above: str, depth: int) -> Iterator[tuple[str, Path]]:
             yield name, folder / entry.name
         else:
             raise ModelError(f"the model folder holds {name}, which is no regular file")
+
+
+def _marks(path: Path) -> list[tuple[int, ...]]:
+    """Return what tells each file of a model from its successors, also of equal content."""
+    files = folder_files(path).values() if path.is_dir() else [path]
+    try:
+        found = [file.lstat() for file in files]
+    except OSError as error:
+        raise ModelError(f"the model cannot be read: {error.strerror}") from error
+    return [(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in found]
 
 
 def _is_text(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Small real cases with trained models, made once a session."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -30,6 +31,20 @@ from forget_audit.types import Case, Sensitive
 from tests.fixtures.commands import run as run
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Spare what was imported from garbage collection, which Holm's correction starts each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An account of the tests' own: nothing is written into that of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGET_AUDIT_HOME", str(tmp_path_factory.mktemp("account")))
+        yield
 
 
 @pytest.fixture(scope="session")

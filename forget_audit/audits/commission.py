@@ -14,7 +14,7 @@ from forget_audit import registry
 from forget_audit.contracts import Method
 from forget_audit.engines.engine import Engine
 from forget_audit.model_files import load_weights
-from forget_audit.model_identity import model_digest
+from forget_audit.model_identity import unchanged
 from forget_audit.plans.plan import Plan
 from forget_audit.plans.sections import ReportSection, left_to_function
 from forget_audit.seeds import derive
@@ -51,6 +51,7 @@ class About:
         answers: What is known of the file of predictions, if models are known by it alone.
         stress: Result of a stress test of the method, to be part of the report.
         begun: What was committed to in the ledger before anything was trained.
+        remarks: What was found beside the verdict and is to stand among the limits, by code.
     """
 
     reference: str = "unreferenced"
@@ -69,6 +70,7 @@ class About:
     answers: Mapping[str, str] | None = None
     stress: Json | None = None
     begun: Json | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +99,9 @@ class Commission:
         device: Where models are trained, as torch has it.
         engine: Runs trainings and attacks elsewhere, with the same results; none runs them here.
         references: The models for comparison, if they were handed in and are not to be trained.
+
+    Raises:
+        UnknownName: If there is no such attack or experiment.
     """
 
     case: Case
@@ -120,6 +125,12 @@ class Commission:
     device: str = "cpu"
     engine: Engine | None = None
     references: References | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.attacks or ():
+            registry.get_attack(name)
+        for name in self.experiments:
+            registry.get_experiment(name)
 
     def looks(self) -> Looks:
         """Return when a sequential audit looks."""
@@ -198,7 +209,12 @@ def from_plan(
         access = granted(built, access)
         if method is not None and not files.get("unlearned"):
             refuse_unseen(method, built)
-    models = {kind: load_weights(template(), path) for kind, path in files.items()}
+    models: dict[str, nn.Module] = {}
+    named: dict[str, tuple[tuple[str, str], ...]] = {}
+    for kind, path in files.items():
+        with unchanged(path) as digest:
+            models[kind] = load_weights(template(), path)
+        named[kind] = ((path.name, digest),)
     counts = plan.references.model_dump(exclude={"seed", "sequential"})
     days = plan.request.model_dump(mode="json", include={"received", "due", "erased"})
     return Commission(
@@ -226,7 +242,7 @@ def from_plan(
             duplicates_dropped=dataset.duplicates_dropped,
             architecture=str(plan.training.function) if unsaid else plan.model.architecture,
             plan=plan.as_json(),
-            files={kind: ((path.name, model_digest(path)),) for kind, path in files.items()},
+            files=named,
             stress=read_stress(plan.path(plan.report.stress)) if plan.report.stress else None,
         ),
         cache=cache,

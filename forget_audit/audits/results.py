@@ -15,13 +15,12 @@ from forget_audit.digests import (
     arrays_digest,
     canonical_json,
     case_digest,
-    sealed,
     sha256,
-    unsealed,
 )
 from forget_audit.findings import AttackResult
 from forget_audit.named_objects import code_of
 from forget_audit.pools import Pool
+from forget_audit.seals import sealed, unsealed
 from forget_audit.targets import Target
 from forget_audit.training.references import fingerprint
 from forget_audit.types import Case
@@ -56,7 +55,7 @@ class Results:
         if file is None or self.fresh or not file.is_file():
             return None
         try:
-            return RESULT.validate_json(unsealed(file.read_bytes()))
+            return RESULT.validate_json(unsealed(file.read_bytes(), file.stem))
         except (OSError, ValueError) as error:  # of pydantic, too
             log.warning("%s cannot be read (%s); it is computed again", file.name, error)
             return None
@@ -66,7 +65,7 @@ class Results:
         file = self._file(kind)
         if file is None or result.outcome == "error":
             return
-        write_whole(file, sealed(RESULT.dump_json(result)))
+        write_whole(file, sealed(RESULT.dump_json(result), file.stem))
 
     def _file(self, kind: type) -> Path | None:
         code = code_of(kind)

@@ -6,12 +6,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from forget_audit.reports.canvas import styled
 from forget_audit.stress.rounds import ORIGINAL
 from forget_audit.types import Json
 
@@ -40,7 +40,7 @@ def figure(result: Json) -> Figure:
     parts = sorted((item for item in result["sets"] if item["n"] and item["part"]),
                    key=lambda item: int(item["part"]))  # fmt: skip
     names = [item["name"] for item in result["methods"] if not item["control"]]
-    with mpl.rc_context(STYLE):
+    with styled(STYLE):
         drawing = Figure(figsize=(11, max(3.4, 0.42 * len(sets) + 1.2)), layout="constrained")
         FigureCanvasAgg(drawing)
         left, right = drawing.subplots(1, 2, width_ratios=(2, 3))
@@ -52,7 +52,7 @@ def figure(result: Json) -> Figure:
 
 def svg(result: Json) -> str:
     """Return the drawing as SVG; the same numbers give the same bytes."""
-    with mpl.rc_context(STYLE):
+    with styled(STYLE):
         file = io.StringIO()
         board = FigureCanvasSVG(figure(result))
         board.print_svg(  # type: ignore[no-untyped-call]
@@ -63,7 +63,7 @@ def svg(result: Json) -> str:
 
 def png(result: Json) -> bytes:
     """Return the drawing as PNG."""
-    with mpl.rc_context(STYLE):
+    with styled(STYLE):
         file = io.BytesIO()
         figure(result).savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return file.getvalue()

@@ -20,12 +20,11 @@ from forget_audit.digests import (
     case_digest,
     file_digest,
     plain,
-    sealed,
     sha256,
-    unsealed,
 )
 from forget_audit.digests import sources_digest as sources
 from forget_audit.plans.plan import Plan
+from forget_audit.seals import sealed, unsealed
 from forget_audit.stress import ground as grounds
 from forget_audit.stress.ground import Extent, Split
 from forget_audit.stress.results import Found, document
@@ -166,7 +165,7 @@ def _read(file: Path | None) -> Json | None:
     if file is None or not file.is_file():
         return None
     try:
-        found: Json = json.loads(unsealed(file.read_bytes()))
+        found: Json = json.loads(unsealed(file.read_bytes(), file.stem))
     except (OSError, ValueError, RecursionError):
         return None
     return found
@@ -174,4 +173,4 @@ def _read(file: Path | None) -> Json | None:
 
 def _keep(file: Path | None, found: Json) -> None:
     if file is not None:
-        write_whole(file, sealed(json.dumps(found).encode()))
+        write_whole(file, sealed(json.dumps(found).encode(), file.stem))

@@ -38,15 +38,19 @@ def find_function(name: str) -> Function:
     found: Any = import_object(name)
     if not callable(found):
         raise ModelError(f"{name} is no function; expected one that takes (x, y, seed)")
-    try:
-        inspect.signature(found).bind(None, None, 0)
-    except TypeError as error:
-        raise ModelError(
-            f"{name} must take (x, y, seed), found {inspect.signature(found)}: {error}"
-        ) from error
-    except ValueError:  # made by C code, which shows no signature
-        return found  # type: ignore[no-any-return]
+    _check_signature(found, name)
     return found  # type: ignore[no-any-return]
+
+
+def _check_signature(function: Function, name: str) -> None:
+    try:
+        taken = inspect.signature(function)
+    except (TypeError, ValueError):  # made by C code, which shows none
+        return
+    try:
+        taken.bind(None, None, 0)
+    except TypeError as error:
+        raise ModelError(f"{name} must take (x, y, seed), found {taken}: {error}") from error
 
 
 def call_own(
@@ -138,10 +142,19 @@ class CallTrainer:
     Args:
         function: Takes `(x, y, seed)`; returns what `FunctionTrainer`'s function may return.
         n_classes: Number of outputs, for classifiers that do not know classes they have not seen.
+
+    Raises:
+        ModelError: If it is no function, or takes something else.
     """
 
     def __init__(self, function: Function, n_classes: int | None = None) -> None:
+        if not callable(function):
+            raise ModelError(
+                "expected a function that takes (x, y, seed) as the recipe, found "
+                f"{type(function).__name__}"
+            )
         self.function, self.n_classes = function, n_classes
+        _check_signature(function, self._name())
 
     def __call__(self, x: Features, y: Labels, seed: int) -> nn.Module:
         """Return the model that the function trains, in evaluation mode.
@@ -149,5 +162,7 @@ class CallTrainer:
         Raises:
             ModelError: If the function fails, or returns no model.
         """
-        name = getattr(self.function, "__qualname__", type(self.function).__name__)
-        return call_own(self.function, name, x, y, seed, self.n_classes)
+        return call_own(self.function, self._name(), x, y, seed, self.n_classes)
+
+    def _name(self) -> str:
+        return str(getattr(self.function, "__qualname__", type(self.function).__name__))

@@ -21,47 +21,21 @@ from forget_audit.digests import arrays_digest, canonical_json, file_digest, sha
 from forget_audit.engines.engine import Engine
 from forget_audit.engines.local import Local
 from forget_audit.errors import ModelError
-from forget_audit.model_files import load_remembered, remembered_bytes
 from forget_audit.named_objects import code_digest, own_code
 from forget_audit.pools import Pool, Shadow
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import Target
+from forget_audit.training.counts import Counts as Counts
 from forget_audit.training.elsewhere import train_on
 from forget_audit.training.loop import Index
 from forget_audit.training.own_functions import CallTrainer, FunctionTrainer, find_function
+from forget_audit.training.remembered_models import load_remembered, remembered_bytes
 from forget_audit.training.trainers import RecipeTrainer, SelfTrainer
 from forget_audit.types import UNKNOWN, Case, Progress, Rows, Trainer
 from forget_audit.whole_files import write_whole
 from forget_audit.zoo.foreign_names import content
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """How many models of each group an audit trains.
-
-    Args:
-        retrained: Without the forget rows: the yardstick.
-        originals: With them: what remembering looks like.
-        identity: Retrained too, to be found indistinguishable: the check of the harness.
-        shadows: On halves of the auxiliary rows, for attacks that learn.
-        candidate_shadows: On the retained rows and thirds of forget and control rows, then
-            unlearned, for attacks on single records; needs a method.
-        copies: Independent originals and unlearned models, if the audit makes them.
-    """
-
-    retrained: int = 39
-    originals: int = 8
-    identity: int = 2
-    shadows: int = 8
-    candidate_shadows: int = 0
-    copies: int = 1
-
-    @property
-    def total(self) -> int:
-        """Number of trainings besides the audited model's own and candidate shadows."""
-        return self.retrained + self.originals + self.identity + self.shadows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +111,7 @@ class Workshop:
             models[k] = model
             file = files[k]
             if file is not None:
-                write_whole(file, remembered_bytes(model))
+                write_whole(file, remembered_bytes(model, file.stem))
             self.progress(1)
         for file, subset in zip(files, subsets, strict=True):
             if file is not None and _saw(rows.take(subset), self.case):

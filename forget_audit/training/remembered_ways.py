@@ -21,6 +21,7 @@ from torch import nn
 import forget_audit
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import StorageError
+from forget_audit.finite import read_json
 from forget_audit.keys.signing import home
 from forget_audit.training.memory import training_bytes
 from forget_audit.training.ways import How, Question, Way, draws_randomly, measure
@@ -87,7 +88,7 @@ def remembered(file: Path) -> dict[str, Way]:
         return {}
     try:
         with file.open("rb") as opened:
-            found = json.loads(opened.read(LARGEST))
+            found = read_json(opened.read(LARGEST))
     except (OSError, ValueError, RecursionError) as error:
         log.warning("%s is damaged, and training times are measured again: %s", file, error)
         return {}

@@ -12,14 +12,15 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from forget_audit.contracts import Method, Unlearned, UnlearnReport
-from forget_audit.digests import canonical_json, case_digest, sealed, sha256, unsealed
+from forget_audit.digests import canonical_json, case_digest, sha256
 from forget_audit.engines.local import Local
 from forget_audit.errors import ModelError
-from forget_audit.model_files import load_remembered, remembered_bytes
 from forget_audit.named_objects import code_of
+from forget_audit.seals import sealed, unsealed
 from forget_audit.seeds import derive, generator
 from forget_audit.targets import weights_digest
 from forget_audit.training.references import Workshop, fingerprint
+from forget_audit.training.remembered_models import load_remembered, remembered_bytes
 from forget_audit.types import Case
 from forget_audit.whole_files import write_whole
 
@@ -99,8 +100,8 @@ def _recalled(workshop: Workshop, file: Path | None) -> Unlearned | None:
 def _noted(workshop: Workshop, file: Path | None, made: Unlearned) -> Unlearned:
     """Remember what was made, if that is possible, and return it."""
     if file is not None and same_build(made.model, workshop.template()):
-        write_whole(file.with_suffix(".json"), sealed(REPORT.dump_json(made.report)))
-        write_whole(file, remembered_bytes(made.model))
+        write_whole(file.with_suffix(".json"), sealed(REPORT.dump_json(made.report), file.stem))
+        write_whole(file, remembered_bytes(made.model, file.stem))
         workshop.held(file)
     return made
 
@@ -119,7 +120,7 @@ def _file(
 
 def _remembered(workshop: Workshop, file: Path) -> Unlearned | None:
     try:
-        report = REPORT.validate_json(unsealed(file.with_suffix(".json").read_bytes()))
+        report = REPORT.validate_json(unsealed(file.with_suffix(".json").read_bytes(), file.stem))
         return Unlearned(model=load_remembered(workshop.template(), file), report=report)
     except (ModelError, OSError, ValueError) as error:  # of pydantic, too
         log.warning("%s: %s; the method is run again", file.name, error)

@@ -2,15 +2,21 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from forget_audit.architectures import Architecture
+from forget_audit.audits import commission
 from forget_audit.deployment.gating import Decision, gate
 from forget_audit.digests import file_digest, sha256
 from forget_audit.errors import ModelError
-from forget_audit.model_identity import folder_digest, folder_manifest, model_digest
+from forget_audit.model_files import load_weights, safetensors_bytes
+from forget_audit.model_identity import folder_digest, folder_manifest, model_digest, unchanged
+from forget_audit.plans.plan import read_plan
 from forget_audit.reports.attestation import audit_statement, seal
 from tests.fixtures.attested import reported
 from tests.fixtures.released import key, trust
@@ -145,6 +151,72 @@ def test_files_and_folders(tmp_path: Path) -> None:
         model_digest(tmp_path / "link")
     with pytest.raises(ModelError, match="the model cannot be read"):
         model_digest(tmp_path / "absent")
+
+
+# While it is read
+
+
+def exchanged(path: Path) -> None:
+    path.with_name("other").write_bytes(b"others!")
+    path.with_name("other").replace(path)
+
+
+def exchanged_for_a_moment(path: Path) -> None:
+    path.rename(path.with_name("kept"))
+    path.write_bytes(b"others!")
+    path.with_name("kept").rename(path)
+
+
+def written_to_and_dated_back(path: Path) -> None:
+    data, status = path.read_bytes(), path.stat()
+    path.write_bytes(b"others!")
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change", [exchanged, exchanged_for_a_moment, written_to_and_dated_back, Path.unlink]
+)
+@pytest.mark.parametrize("inside", [False, True], ids=["file", "folder"])
+def test_a_model_that_changes_while_it_is_read(
+    change: Change, inside: bool, tmp_path: Path
+) -> None:
+    """The bytes that are loaded and those that are named in the report are the same."""
+    folder = saved(tmp_path / "net")
+    file = folder / "model.safetensors"
+    time.sleep(0.02)  # clocks of file systems tick every few milliseconds
+    with unchanged(folder if inside else file) as digest:
+        assert digest == model_digest(folder if inside else file)
+        file.read_bytes()
+    with (
+        pytest.raises(ModelError, match=r"changed while it was being read|cannot be read"),
+        unchanged(folder if inside else file),
+    ):
+        change(file)
+
+
+def test_a_model_that_changes_while_it_is_loaded_is_not_audited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[request]\nreference = "R-1"\nrandom = 100\n[data]\nsource = "digits"\n[training]\nepochs = 1\n'
+        '[model]\narchitecture = "linear"\nunlearned = "model.safetensors"\n',
+        encoding="utf-8",
+    )
+    file = tmp_path / "model.safetensors"
+    architecture = Architecture(name="linear", shape=(64,), n_classes=10)
+    file.write_bytes(safetensors_bytes(architecture.build()))
+    commission.from_plan(read_plan(plan))
+
+    def loaded(model: nn.Module, path: Path) -> nn.Module:
+        found = load_weights(model, path)
+        path.write_bytes(safetensors_bytes(architecture.build()))
+        return found
+
+    monkeypatch.setattr("forget_audit.audits.commission.load_weights", loaded)
+    with pytest.raises(ModelError, match=r"model\.safetensors changed while it was being read"):
+        commission.from_plan(read_plan(plan))
 
 
 # The gate

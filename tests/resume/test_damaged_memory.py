@@ -16,11 +16,12 @@ from forget_audit.audits.results import Results
 from forget_audit.audits.unfinished import FOLDER, Unfinished
 from forget_audit.errors import ForgetAuditError, ModelError, VerificationError
 from forget_audit.findings import AttackResult
-from forget_audit.model_files import load_remembered, remembered_bytes, safetensors_bytes
+from forget_audit.model_files import safetensors_bytes
 from forget_audit.proofs import prove
 from forget_audit.reports.folders import SCORES
 from forget_audit.stress_file import read_stress
 from forget_audit.targets import weights_digest
+from forget_audit.training.remembered_models import load_remembered, remembered_bytes
 from forget_audit.training.remembered_ways import remembered
 from forget_audit.types import Json
 
@@ -88,7 +89,7 @@ def test_numbers_of_a_stress_test_are_finite(number: str, tmp_path: Path) -> Non
 def test_a_model_with_another_bit_is_not_the_one_that_was_trained(tmp_path: Path) -> None:
     model = Architecture(name="linear", shape=(5,), n_classes=3).build()
     path = tmp_path / "kept.safetensors"
-    data = remembered_bytes(model)
+    data = remembered_bytes(model, "kept")
     path.write_bytes(data)
     assert weights_digest(load_remembered(copy.deepcopy(model), path)) == weights_digest(model)
     for place in (20, len(data) // 2, len(data) - 3):
@@ -96,7 +97,7 @@ def test_a_model_with_another_bit_is_not_the_one_that_was_trained(tmp_path: Path
         with pytest.raises(ModelError, match=r"kept\.safetensors"):
             load_remembered(copy.deepcopy(model), path)
     path.write_bytes(safetensors_bytes(model))
-    with pytest.raises(ModelError, match="does not hold the weights that were written"):
+    with pytest.raises(ModelError, match="not hold weights that this account has written"):
         load_remembered(copy.deepcopy(model), path)
 
 

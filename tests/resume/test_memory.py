@@ -133,7 +133,7 @@ def test_a_damaged_result_is_as_good_as_none(tmp_path: Path, content: bytes) -> 
     memory = results.Results(folder=tmp_path, context="same")
     kind = attacks()["lira"]
     memory.keep(kind, FOUND)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.json")
     file.write_bytes(content)
     assert memory.recall(kind) is None
 
