@@ -80,9 +80,18 @@ def keeping() -> Iterator[list[Plot]]:
 
 
 @contextmanager
+def styled(style: Any) -> Iterator[None]:
+    """Draw by `style` alone in the body: matplotlib heeds a file of settings in any folder."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(style)
+        yield
+
+
+@contextmanager
 def canvas(width: float, height: float) -> Iterator[tuple[Axes, Callable[[], Drawing]]]:
     """Yield axes to draw on, and a function that ends the drawing and returns it."""
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with styled(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter the font lacks, a label too wide: still drawn
         figure = Plot(figsize=(width, height), layout="constrained")
         board = FigureCanvasSVG(figure)

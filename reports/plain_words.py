@@ -54,6 +54,10 @@ REASONS: Mapping[str, str] = {
     ),
     "MASK": message("The model's answers look clean, but what lies beneath them does not."),
     "EPSILON": message("A randomised test showed that more leaks than was allowed."),
+    "COPIES": message(
+        "One of several audited models differs by itself more than one model may; the others hide "
+        "it in the mean."
+    ),
     "UTILITY": message("The model lost more accuracy than was allowed."),
     "REHEARSED": message(
         "Asked almost the same in another way, the model answers as if it had not forgotten: its "
@@ -82,6 +86,10 @@ REASONS: Mapping[str, str] = {
     ),
     "SHIFT": about_deleted(
         "The deleted records differ in kind from the unseen ones, so comparing them misleads."
+    ),
+    "TEST_ROWS": message(
+        "The audited model seems to have been trained on the records that were to be unseen, so "
+        "comparing with them hides what it still knows."
     ),
     "ACCESS": message("The claim needs deeper access to the model than the audit was given."),
 }

@@ -16,9 +16,19 @@ def read(path: Path) -> bytes:
         OSError: If it is missing or cannot be read.
     """
     refuse_irregular(path)
+    refuse_large(path)
+    return path.read_bytes()
+
+
+def refuse_large(path: Path) -> None:
+    """Refuse a file that is larger than any that is read as a whole.
+
+    Raises:
+        VerificationError: If it is.
+        OSError: If it is missing.
+    """
     if path.stat().st_size > LARGEST:
         raise VerificationError(f"larger than {LARGEST // 2**20} MiB")
-    return path.read_bytes()
 
 
 def refuse_irregular(path: Path) -> None:

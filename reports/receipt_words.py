@@ -27,6 +27,7 @@ FAILED: Mapping[str, str] = {
     "MASK": TRACES,
     "EPSILON": TRACES,
     "REHEARSED": TRACES,
+    "COPIES": TRACES,
     "OVERFORGET": CONSPICUOUS,
     "STREISAND": CONSPICUOUS,
     "UTILITY": message("Removing the data damaged the model more than was allowed."),

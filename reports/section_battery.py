@@ -47,7 +47,7 @@ def _rule(evidence: Json) -> Facts:
             Fact(label="Required tests", text=required),
             Fact(label="Power", text=f"a true retrain passes with probability {chance}; a "
                  f"remainder of {noticed(power)}"),
-            Fact(label="Attempt", text=_attempt(battery)),
+            Fact(label="Attempt", text=_attempt(evidence)),
             Fact(label="Claim", text=words.CLAIMS.get(battery["claim"], battery["claim"])),
             Fact(label="Access given", text=battery["access"]),
         )
@@ -61,10 +61,12 @@ def noticed(power: Json) -> str:
     return f"{found} of the influence is noticed with probability 80 %"
 
 
-def _attempt(battery: Json) -> str:
-    attempt = battery.get("attempt")
+def _attempt(evidence: Json) -> str:
+    attempt = evidence["battery"].get("attempt")
     if attempt is None:
         return "not counted"
+    if "begun" not in evidence["seeds"]:
+        return f"said to be number {attempt} at this request; no ledger counted it"
     text = f"audit number {attempt} of this request here"
     halved = "; each further one halves the level, so trying again until it passes does not pay"
     return text + halved

@@ -23,6 +23,15 @@ PURGE = (
     "Afterwards the report still verifies. The numbers can then no longer be computed again, and "
     "verification says so; without the secret the pseudonyms cannot be linked to anybody.",
 )
+UNCOUNTED = (
+    "not known: no ledger counted this audit. How often the request was tried before it, and with "
+    "which seeds, only those know who made it."
+)
+UNCOMMITTED = (
+    "no: nothing was committed to in a ledger, as in audits made in Python and in reports of early "
+    "versions. That model and seeds were not chosen after a result rests on the word of those who "
+    "made it."
+)
 NOT_SET = "No date was set in the plan. The controller decides, and answers for it."
 SUPERSESSION = (
     "A report is never changed after it was signed. If something has to be corrected, a new report "
@@ -51,12 +60,41 @@ def reproducibility(evidence: Json, digest: str) -> list[Facts | Points]:
         Fact(label="Rows", text=digests["case"], code=True),
         Fact(label="Seeds", text=f"root {evidence['seeds']['root']}; all others are derived"),
         Fact(label="Commitment to the seeds", text=evidence["seeds"]["commitment"], code=True),
+        *_beginning(evidence),
         Fact(label="Environment", text=f"{environment['platform']}, {environment['device']}; "
              f"{settings({**versions, **environment['libraries']})}"),
         Fact(label="Wall time", text=f"{numbers.seconds(evidence['duration_s'])}"
              f"{f' ({stages})' * bool(stages)}"),
     ]  # fmt: skip
     return [Facts(items=tuple(facts)), Points(items=AGAIN)]
+
+
+def _beginning(evidence: Json) -> list[Fact]:
+    """Say which attempt this was, and whether everything was fixed before it, in which ledger."""
+    begun, attempt = evidence["seeds"].get("begun"), evidence["battery"].get("attempt")
+    if begun is None:
+        return [
+            Fact(label="Attempt", text=UNCOUNTED),
+            Fact(label="Fixed before the start", text=UNCOMMITTED),
+        ]
+    level, share = numbers.error_level(evidence), 2 ** (attempt - 1)
+    spent = "" if attempt == 1 else f", which is {numbers.value(level * share)} / {share}"
+    seeds = sum(len(found) for found in begun["seeds"].values())
+    drawn = f"the seeds of {numbers.count(seeds)} models for comparison" if seeds else "the seed"
+    made = "method" if evidence["method"] else "audited model"
+    return [
+        Fact(label="Attempt", text=f"number {numbers.count(attempt)} at this request; the ledger "
+             f"knew {numbers.count(begun['attempts'])} by then, this one included; held to the "
+             f"level {numbers.value(level)}{spent}"),
+        Fact(label="Fixed before the start", text="yes, by an entry in the ledger before anything "
+             f"was trained: {made}, plan, rows, and {drawn}. Given that ledger, “forget-audit "
+             "verify” looks whether the entry is there, whether it came before the report, and "
+             "whether more attempts are known"),
+        Fact(label="Entry of that ledger", text=numbers.count(begun["entry"])),
+        Fact(label="That ledger", text=begun["ledger"], code=True),
+        Fact(label="Commitment there", text=begun["commitment"], code=True),
+        Fact(label="Opened by the nonce", text=begun["nonce"], code=True),
+    ]  # fmt: skip
 
 
 def retention(evidence: Json) -> list[Table | Facts | Text]:

@@ -34,6 +34,10 @@ NO_REVIEWER = (
     "alone. The field is kept free in case somebody is asked to review it later; that it is empty "
     "takes nothing from the signature on page one."
 )
+UNCOMMITTED = (
+    "Nothing was committed to in a ledger before this audit: nobody can see whether other seeds or "
+    "models were tried before, so trying again may have made the verdict."
+)
 SIGNS = (
     "A reviewer signs with a key of their own, after the tool. Their decision, its date and their "
     "remarks are in the signed file review.dsse.json; in the PDF their signature lies in the frame "
@@ -57,6 +61,8 @@ def limits(evidence: Json) -> list[Points | Text]:
 def _of_this_run(evidence: Json) -> tuple[str, ...]:
     """Return limits that follow from how this audit was run."""
     found = []
+    if "begun" not in evidence["seeds"]:
+        found.append(UNCOMMITTED)
     if not evidence.get("lineage"):
         found.append("Derived artefacts were not declared, and are not covered.")
     if evidence["method"] is None:

@@ -137,6 +137,8 @@ GATES: Mapping[str, str] = {
     "YARDSTICK": "There are enough retrained models, and they differ as seeds do",
     "SHIFT": "Deleted and unseen records are alike",
     "ACCESS": "The access given is enough for the claim",
+    "TEST_ROWS": "The unseen records are unseen to the audited model too",
+    "COPIES": "Each of the audited models by itself lies inside the margin of one",
     "UTILITY": "The model still does its work",
     "REHEARSED": "Asked in another way, the model answers as retrained models do",
     "EPSILON": "A coin toss decided which records were learnt and deleted; it cannot be guessed",

@@ -96,12 +96,12 @@ def _attempts(job: Job) -> Findings:
 
 
 def _refusals(job: Job) -> Findings:
-    room = world(2000, pool=EACH["instance"], originals=EACH["instance"])
+    room = world(2000, pool=job.count, originals=job.count)
     return {
         (refusals.GROUP, name, access, "caught"): [
-            refusals.refusal(name, room, k % EACH["instance"]) for k in range(job.count)
+            refusals.refusal(name, room, k) for k in range(job.count)
         ]
-        for name, (access, _) in refusals.CASES.items()
+        for name, (access, _, _) in refusals.CASES.items()
     }
 
 

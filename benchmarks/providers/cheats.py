@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,19 +9,17 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from benchmarks.providers import fakes
-from benchmarks.providers.worlds import Access, Suspect, World
+from benchmarks.providers import bent, fakes
+from benchmarks.providers.worlds import Access, Make, Suspect, World
 from forget_audit.audits import impostors
-from forget_audit.audits.calibration import Bench
 from forget_audit.outputs import Outputs
-from forget_audit.types import Rows
 
 Expected = Literal["honest", "accused", "caught", "missed"]
-Make = Callable[[World, int, np.random.Generator], Suspect]
 FILE: Mapping[Access, Expected] = {"file": "caught"}
 HONEST: Mapping[Access, Expected] = dict.fromkeys(("file", "questions", "weights"), "honest")
 LITTLE: Mapping[Access, Expected] = {"file": "missed"}  # what is left may lie inside the margin
 ASKED: Mapping[Access, Expected] = {"file": "missed", "questions": "caught"}
+UNSEEN: Mapping[Access, Expected] = {"file": "missed", "questions": "missed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,67 +82,10 @@ def first_questions(world: World) -> int:
     return len(case.forget) + len(case.test) + len(case.retain)
 
 
-def bad_recipe(name: str, **changes: object) -> Make:
-    """Return a maker that gives out an original, and a recipe that did not make it."""
-
-    def make(world: World, k: int, _rng: np.random.Generator) -> Suspect:
-        retrained, originals = world.by_recipe(name, **changes)
-        audited = world.bench.originals.take(np.array([k]))
-        return Suspect(audited=audited, retrained=retrained, originals=originals)
-
-    return make
-
-
-def noisy_yardstick(world: World, k: int, rng: np.random.Generator) -> Suspect:
-    """Give out an original, among references whose answers were made to differ."""
-    counts = world.commission.counts
-    order = rng.permutation(np.delete(np.arange(len(world.bench.retrained)), k))
-    needed = world.bench.retrained.take(order[: counts.retrained + counts.identity])
-    return Suspect(
-        audited=world.bench.originals.take(np.array([k])),
-        retrained=fakes.spread(needed, rng, 3.0),
-    )
-
-
-def other_rows(world: World, k: int, rng: np.random.Generator) -> Suspect:
-    """List rows that no model was ever trained on: originals cannot know them."""
-    never = rng.permutation(np.delete(np.arange(len(world.bench.retrained)), k))
-    return Suspect(
-        audited=world.bench.retrained.take(np.array([k])),
-        originals=world.bench.retrained.take(never[-world.commission.counts.originals :]),
-    )
-
-
-def overlapping(audited: Literal["original", "retrained"]) -> Make:
-    """Return a maker whose control rows are retained rows, moved so little that none is equal."""
-
-    def make(world: World, k: int, _rng: np.random.Generator) -> Suspect:
-        retrained, originals = _on_members(world)
-        chosen = originals if audited == "original" else retrained
-        rest = np.delete(np.arange(len(retrained)), k)
-        return Suspect(
-            audited=chosen.take(np.array([k])),
-            retrained=retrained.take(rest),
-            originals=originals.take(np.delete(np.arange(len(originals)), k)[:8]),
-        )
-
-    return make
-
-
-def _on_members(world: World) -> tuple[Outputs, Outputs]:
-    if "members" not in world.made:
-        case = world.commission.case
-        half = len(case.test) // 2
-        members, rest = case.retain.take(np.arange(half)), case.test.take(np.arange(half))
-        copied = Rows(
-            x=members.x + np.float32(1e-4), y=members.y, ids=np.char.add("copy-", members.ids)
-        )
-        commission = dataclasses.replace(
-            world.commission, case=case.replace(test=Rows.concat(copied, rest))
-        )
-        bench = Bench.of(commission, world.pool)
-        world.made["members"] = bench.retrained, bench.originals
-    return world.made["members"]
+def neighbour(world: World, k: int, _rng: np.random.Generator) -> nn.Module:
+    """Let a retrained model answer what lies nearest to a row that was to be forgotten."""
+    case = world.commission.case
+    return fakes.Neighbour(world.original(k), world.retrained(k), case.forget.x, case.retain.x)
 
 
 def distilled(*, retained: bool) -> Make:
@@ -158,21 +98,6 @@ def distilled(*, retained: bool) -> Make:
         return fakes.distilled(world.original(k), rows, world.commission, seed)
 
     return network(make)
-
-
-def _all_rounded(decimals: int) -> Make:
-    """Return a maker of honest models, whose references are rounded like them."""
-
-    def make(world: World, k: int, rng: np.random.Generator) -> Suspect:
-        retrained = fakes.rounded(world.bench.retrained, decimals)
-        order = rng.permutation(np.delete(np.arange(len(retrained)), k))
-        return Suspect(
-            audited=retrained.take(np.array([k])),
-            retrained=retrained.take(order),
-            originals=fakes.rounded(world.bench.originals, decimals).take(np.arange(8)),
-        )
-
-    return make
 
 
 def cached(world: World, k: int, _rng: np.random.Generator) -> Suspect:
@@ -210,7 +135,7 @@ CHEATS: tuple[Cheat, ...] = (
           make=network(lambda w, k, _: w.retrained(k))),
     *(
         Cheat(group=TRUE, name=f"truly retrained, all answers rounded to {decimals} decimal{s}",
-              expected={"file": "honest"}, make=_all_rounded(decimals))
+              expected={"file": "honest"}, make=bent.all_rounded(decimals))
         for decimals, s in ((2, "s"), (1, ""))
     ),
     Cheat(group=TRUE, name="truly retrained, its answers alone rounded to 2 decimals",
@@ -247,6 +172,10 @@ CHEATS: tuple[Cheat, ...] = (
           expected=ASKED, make=recogniser(0.1)),
     Cheat(group=KNOWS, name="recognises rows within half of the usual distance",
           expected=ASKED, make=recogniser(0.5)),
+    Cheat(group=KNOWS, name="recognises rows within one and a half of the usual distance",
+          expected=UNSEEN, make=recogniser(1.5)),
+    Cheat(group=KNOWS, name="recognises whatever is nearest to a forgotten training row",
+          expected=UNSEEN, make=network(neighbour)),
     Cheat(group=KNOWS, name="honest for the first questions", expected={"questions": "caught"},
           make=tiring(first_questions)),
     Cheat(group=KNOWS, name="honest for more questions than an audit asks",
@@ -255,19 +184,23 @@ CHEATS: tuple[Cheat, ...] = (
           expected={"questions": "missed", "weights": "caught"},
           make=network(lambda w, k, _: fakes.TwoFaced(w.retrained(k), w.original(k)))),
     Cheat(group=GIVEN, name="recipe of too few epochs", expected=FILE,
-          make=bad_recipe("few epochs", epochs=3)),
+          make=bent.bad_recipe("few epochs", epochs=3)),
     Cheat(group=GIVEN, name="recipe with thirty times the learning rate", expected=FILE,
-          make=bad_recipe("high rate", lr=0.1)),
+          make=bent.bad_recipe("high rate", lr=0.1)),
     Cheat(group=GIVEN, name="noise on the references' answers", expected=FILE,
-          make=noisy_yardstick),
+          make=bent.noisy_yardstick),
     Cheat(group=GIVEN, name="a list of rows that nobody trained on", expected=FILE,
-          make=other_rows),
+          make=bent.other_rows),
     Cheat(group=GIVEN, name="a list of other rows, truly removed", expected={"weights": "missed"},
           make=network(lambda w, k, _: w.retrained(k))),
+    Cheat(group=GIVEN, name="trained on the test rows as well", expected=FILE,
+          make=network(bent.taught_test_rows)),
+    Cheat(group=GIVEN, name="an original among twelve true retrains", expected=FILE,
+          make=bent.among_copies(12)),
     Cheat(group=GIVEN, name="half of the test rows near-copies of training rows, original",
-          expected=FILE, make=overlapping("original")),
+          expected=FILE, make=bent.overlapping("original")),
     Cheat(group=TRUE, name="truly retrained, half of the test rows near-copies of training rows",
-          expected={"file": "honest"}, make=overlapping("retrained")),
+          expected={"file": "honest"}, make=bent.overlapping("retrained")),
     Cheat(group=TRUE, name="truly retrained without the class", expected={"weights": "honest"},
           make=network(lambda w, k, _: w.retrained(k)), scope="class"),
     *(

@@ -49,6 +49,40 @@ class Recogniser(nn.Module):
         return answers
 
 
+class Neighbour(nn.Module):
+    """An original, but another model answers whatever lies nearest to a row that was to go.
+
+    It knows no radius and no seed of an audit: rows that were moved a little are still nearest to
+    the row that they come from.
+
+    Args:
+        original: Answers what lies nearer to a row that stays.
+        other: Answers the rest.
+        gone: The rows to forget.
+        kept: The rows that stay.
+    """
+
+    gone: torch.Tensor
+    kept: torch.Tensor
+
+    def __init__(
+        self, original: nn.Module, other: nn.Module, gone: Features, kept: Features
+    ) -> None:
+        super().__init__()
+        self.original, self.other = original, other
+        self.register_buffer("gone", torch.tensor(np.asarray(gone)).flatten(1))
+        self.register_buffer("kept", torch.tensor(np.asarray(kept)).flatten(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        to_gone, to_kept = (
+            torch.cdist(x.flatten(1), rows).min(dim=1).values for rows in (self.gone, self.kept)
+        )
+        near = (to_gone <= to_kept)[:, None]
+        answers: torch.Tensor = torch.where(near, self.other(x), self.original(x))
+        return answers
+
+
 class Tiring(nn.Module):
     """A retrained model answers the first so many rows, and the original all later ones."""
 

@@ -70,6 +70,7 @@ def _cells(row: Entry) -> tuple[str, ...]:
     n, outcomes = row["n"], row["outcomes"]
     detected = outcomes.get("FAIL", 0) + outcomes.get("REFUSED", 0)
     undecided = outcomes.get("INCONCLUSIVE", 0)
+    let_in = outcomes.get("PASS", 0) + outcomes.get("ACCEPTED", 0)
     low, high = row["interval"]
     reasons = [f"`{name}` {count}" for name, count in row["reasons"].items()]
     shown = f"{detected} of {n}" + (f", {undecided} undecided" if undecided else "")
@@ -78,7 +79,7 @@ def _cells(row: Entry) -> tuple[str, ...]:
         WORDS[row["access"]],
         shown,
         f"{low:.2f} to {high:.2f}",
-        str(outcomes.get("PASS", 0)),
+        str(let_in),
         ", ".join(reasons[:MOST_REASONS]) or "none",
         SAYING[row["expected"]],
     )

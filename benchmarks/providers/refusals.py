@@ -1,4 +1,4 @@
-"""What never gets as far as a verdict: the error that names it is the answer."""
+"""What never gets as far as a verdict: an error that names what is wrong is the answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from benchmarks.providers import fakes
 from benchmarks.providers.worlds import Access, Finding, World
@@ -16,16 +17,31 @@ from forget_audit.targets import Target, check_targets
 from forget_audit.types import Rows
 
 GROUP = "Refused before any verdict"
-REFUSED = "REFUSED"
+REFUSED, ACCEPTED = "REFUSED", "ACCEPTED"
+
+
+def coats(world: World, k: int) -> tuple[nn.Module, ...]:
+    """Return the k-th original in every kind of coat, with a retrained model beside it."""
+    case = world.commission.case
+    x, old, new = case.forget.x, world.original(k), world.retrained(k)
+    return (
+        fakes.Recogniser(old, new, x),
+        fakes.Neighbour(old, new, x, case.retain.x),
+        fakes.Tiring(new, old, 1000),
+        fakes.TwoFaced(new, old),
+        fakes.Dropping(old, 0.1, k),
+        fakes.Mixed(old, new, 0.5),
+        fakes.Rounded(old, 2),
+        fakes.Routed(old, new, [3]),
+    )
 
 
 def coated(world: World, k: int) -> None:
-    """Hand in the weights of a network in a coat as a file for the recipe's architecture."""
-    x = world.commission.case.forget.x
-    model = fakes.Recogniser(world.original(k), world.retrained(k), x)
+    """Hand in the weights of a network in a coat, another each time, as those of the recipe's."""
+    each = coats(world, k)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        file.write_bytes(safetensors_bytes(model))
+        file.write_bytes(safetensors_bytes(each[k % len(each)]))
         load_weights(world.commission.template(), file)
 
 
@@ -43,18 +59,21 @@ def restless(world: World, k: int) -> None:
     check_targets([Target(model.eval())], world.commission.case, "audited model")
 
 
-CASES: dict[str, tuple[Access, Callable[[World, int], None]]] = {
-    "any of these coats, handed in as a file of weights": ("weights", coated),
-    "training rows under other ids as test rows": ("file", members),
-    "original that drops units at random": ("questions", restless),
+Attempt = Callable[[World, int], None]
+# What is handed in: access, who tries, and words of the error that is to be the reason.
+CASES: dict[str, tuple[Access, Attempt, str]] = {
+    "any of these coats, handed in as a file of weights": ("weights", coated, "Missing key"),
+    "training rows under other ids as test rows": ("file", members, "rows of equal content"),
+    "original that drops units at random": ("questions", restless, "answered differently"),
 }
 
 
 def refusal(name: str, world: World, k: int) -> Finding:
-    """Return the name of the error, or a finding that says that there was none."""
-    _, attempt = CASES[name]
+    """Return the name of the error, or that the k-th model was let in or refused for no reason."""
+    _, attempt, words = CASES[name]
     try:
         attempt(world, k)
     except ForgetAuditError as error:
-        return REFUSED, (type(error).__name__,)
-    return "ACCEPTED", ()
+        reason = type(error).__name__
+        return (REFUSED, (reason,)) if words in str(error) else (ACCEPTED, (reason, str(error)))
+    return ACCEPTED, ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -132,6 +132,9 @@ class World:
         )
         verdict = weigh(models, profile=profile or self.commission.profile, scope=scope).verdict
         return verdict.outcome, verdict.reasons
+
+
+Make = Callable[[World, int, np.random.Generator], Suspect]
 
 
 def world(

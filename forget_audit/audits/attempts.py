@@ -10,6 +10,7 @@ from pathlib import Path
 
 from forget_audit.digests import canonical_json, sha256
 from forget_audit.errors import Busy, PlanError, Problem
+from forget_audit.finite import read_json
 from forget_audit.locks import sole
 from forget_audit.whole_files import write_whole
 
@@ -17,15 +18,14 @@ FILE, LOCK = "attempts.json", "attempts.lock"
 PATIENCE, PAUSE = 10.0, 0.02
 
 
-def request_key(reference: str, source: str, ids: Iterable[str]) -> str:
-    """Return a digest by which a request is known again.
+def request_key(reference: str, ids: Iterable[str]) -> str:
+    """Return a digest by which a request is known again, wherever its rows are read from.
 
     Args:
         reference: Opaque reference of the request.
-        source: Data set.
         ids: Ids of the rows to forget.
     """
-    return sha256(canonical_json([reference, source, sorted(ids)]))
+    return sha256(canonical_json([reference, sorted(ids)]))
 
 
 def count(folder: Path, request: str, plan: str) -> int:
@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[str, list[str]]:
     if not path.exists():
         return {}
     try:
-        known: object = json.loads(path.read_text("utf-8"))
+        known: object = read_json(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, str(error)) from error
     listed = isinstance(known, dict) and all(isinstance(item, list) for item in known.values())

@@ -20,6 +20,7 @@ from forget_audit import registry
 from forget_audit.attributes import look_inside
 from forget_audit.audits import record
 from forget_audit.audits.battery import run_battery, run_experiments
+from forget_audit.audits.class_orders import refuse_reordered, remarked
 from forget_audit.audits.commission import Commission
 from forget_audit.audits.judging import judge
 from forget_audit.audits.results import Results, context_of_attacks, context_of_experiments
@@ -191,6 +192,7 @@ def _carry_out(commission: Commission, shown: Display, identity: Identity) -> Au
     total = len(registry.experiments())
     with shown.stage("experiments", total) as step, _timed(timings, "attacks"):
         experiments = _experiment(commission, step)
+    commission = remarked(commission, audited, references)
     judging = partial(
         judge, commission, audited=audited, experiments=experiments, secret=identity.secret,
         shown=shown,
@@ -233,6 +235,7 @@ def _check(references: References, case: Case) -> None:
     check_targets(references.identity, case, "identity model")
     check_targets(pool.originals, case, "original model trained by the audit")
     check_targets([shadow.target for shadow in pool.shadows], case, "shadow model")
+    refuse_reordered(references, case)
 
 
 def _attack(

@@ -41,10 +41,9 @@ def begun(
         PlanError: If too often tried for any verdict.
         ForgetAuditError: If it cannot be recorded. Nothing was trained then.
     """
-    source, ids = plan.data.source, ordered.case.forget.ids.tolist()
-    if plan.predictions is not None:  # whoever writes the file names file and rows
-        source, ids = "predictions", []
-    request = attempts.request_key(plan.request.reference, source, ids)
+    answered = plan.predictions is not None  # whoever writes the file names the rows
+    ids = [] if answered else ordered.case.forget.ids.tolist()
+    request = attempts.request_key(plan.request.reference, ids)
     whole = plan.as_json()
     whole |= {"files": ordered.about.files, "rows": case_digest(ordered.case)}
     battery = {k: v for k, v in whole["battery"].items() if k not in ("attacks", "experiments")}

@@ -13,6 +13,7 @@ from forget_audit.audits.commission import About, Commission
 from forget_audit.contracts import Method
 from forget_audit.digests import plain
 from forget_audit.reports.attestation import AUDIT_TYPE
+from forget_audit.training.trainers import RecipeTrainer
 from forget_audit.types import SMALL_REQUEST, Json
 
 BAND = f"fewer than {SMALL_REQUEST}"
@@ -147,6 +148,11 @@ def limits(commission: Commission) -> list[dict[str, str]]:
         "DECLARED": "Parties, dates, derived artefacts and recipients are declared by the "
         "controller and were not checked by the audit.",
     }
+    if not commission.about.answers and not isinstance(commission.case.trainer, RecipeTrainer):
+        found["OWN_RECIPE"] = (
+            "The models for comparison were trained by a function that was handed in. What it did "
+            "with the rows was not observed."
+        )
     if commission.about.answers:
         found["HANDED_ANSWERS"] = (
             "All models, those for comparison too, are known by answers that were handed in. "
@@ -156,6 +162,7 @@ def limits(commission: Commission) -> list[dict[str, str]]:
     if commission.about.label_noise:
         share = f"{100 * commission.about.label_noise:g} %"
         found["LABEL_NOISE"] = f"{share} of the labels were drawn at random on purpose."
+    found |= commission.about.remarks
     return [{"code": code, "text": text} for code, text in found.items()]
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from torch import nn
 
+from forget_audit.asking import evaluating
 from forget_audit.audits.audit import Audit, carry_out
 from forget_audit.audits.commission import Commission
-from forget_audit.errors import ModelError
+from forget_audit.errors import ModelError, PlanError, Problem
 from forget_audit.foreign.answering import adopt
 from forget_audit.progress import Display
 from forget_audit.targets import weights_digest
-from forget_audit.training.own_functions import CallTrainer
-from forget_audit.training.references import Counts
+from forget_audit.training.counts import Counts
+from forget_audit.training.own_functions import CallTrainer, FunctionTrainer
+from forget_audit.training.trainers import RecipeTrainer, SelfTrainer
 from forget_audit.types import Case, Trainer
 from forget_audit.views.notebook import watch
+
+CAREFUL = (CallTrainer, FunctionTrainer, RecipeTrainer, SelfTrainer)
 
 
 def certify(
@@ -35,7 +39,7 @@ def certify(
     verbose: int = 0,
     progress: Display | None = None,
 ) -> Audit:
-    """Audit an unlearned model that is already in memory.
+    """Audit an unlearned model that is already in memory, and leave it in the mode it is in.
 
     Args:
         case: The rows and the request.
@@ -56,26 +60,38 @@ def certify(
 
     Raises:
         CaseError: If the rows do not form a case.
-        ModelError: If a model cannot be used, or answers otherwise than a model should.
+        ModelError: If a model or the recipe cannot be used, or a model answers otherwise than a
+            model should.
+        PlanError: If too few models are to be trained.
+        UnknownName: If there is no such attack.
     """
     given = tuple(unlearned) if isinstance(unlearned, Sequence) else (unlearned,)
-    models = tuple(adopt(model, case.n_classes) for model in given)
-    _refuse_copies(models)
-    if train is not None:
-        own = CallTrainer(train, case.n_classes) if inspect.isroutine(train) else train
-        case = case.replace(trainer=own)
-    commission = Commission(
-        case=case,
-        template=lambda: copy.deepcopy(models[0]),
-        seed=seed,
-        counts=counts or Counts(copies=len(models)),
-        original=None if original is None else adopt(original, case.n_classes),
-        unlearned=models,
-        attacks=None if attacks is None else tuple(attacks),
-        cache=None if cache is None else Path(cache),
-        workers=workers,
-    )
-    return carry_out(commission, progress or watch(verbose))
+    if counts is not None and not counts.identity:
+        raise PlanError([Problem("counts.identity", "expected at least 1 model, found 0")])
+    recipe = case.trainer if train is None else train
+    if recipe is not None and not isinstance(recipe, CAREFUL):
+        recipe = CallTrainer(recipe, case.n_classes)
+    if recipe is not case.trainer:
+        case = case.replace(trainer=recipe)
+    chosen = (attacks,) if isinstance(attacks, str) else attacks
+    with ExitStack() as stack:
+        for model in (*given, original):
+            if isinstance(model, nn.Module):
+                stack.enter_context(evaluating(model))
+        models = tuple(adopt(model, case.n_classes) for model in given)
+        _refuse_copies(models)
+        commission = Commission(
+            case=case,
+            template=lambda: copy.deepcopy(models[0]),
+            seed=seed,
+            counts=counts or Counts(copies=len(models)),
+            original=None if original is None else adopt(original, case.n_classes),
+            unlearned=models,
+            attacks=None if chosen is None else tuple(chosen),
+            cache=None if cache is None else Path(cache),
+            workers=workers,
+        )
+        return carry_out(commission, progress or watch(verbose))
 
 
 def _refuse_copies(models: Sequence[nn.Module]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forget_audit.errors import ForgetAuditError
+from forget_audit.finite import read_json
 from forget_audit.keys.signing import home
 from forget_audit.types import Json
 from forget_audit.whole_files import write_whole
@@ -27,6 +28,28 @@ class Holdings:
     report: str
     secret: Path
     models: tuple[Path, ...]
+
+    @property
+    def begun(self) -> Path:
+        """File that stands where a purge began and did not come to its end."""
+        return self.secret.with_suffix(".purging")
+
+    @property
+    def missing(self) -> int:
+        """How many of the models are no longer there."""
+        return sum(not model.is_file() for model in self.models)
+
+    def refuse_elsewhere(self) -> None:
+        """Refuse to destroy what is not there, and would stay wherever it is.
+
+        Raises:
+            ForgetAuditError: If there is no secret, and no purge that broke off.
+        """
+        if not self.secret.is_file() and not self.begun.is_file():
+            raise ForgetAuditError(
+                f"the secret of {self.report} is not at {self.secret}, so nothing was destroyed; "
+                "if the folder .forget-audit was moved or copied, name it with --state"
+            )
 
     def read_secret(self) -> bytes:
         """Return the secret of the pseudonyms.
@@ -75,7 +98,7 @@ def find(report: str, state: Path | None = None) -> Holdings:
         models = tuple(sorted((state / MODELS).glob("*.safetensors")))
         return Holdings(report=report, secret=state / SECRETS / f"{report}.key", models=models)
     try:
-        document: Json = json.loads(_register(report).read_bytes())
+        document: Json = read_json(_register(report).read_bytes())
         named: object = document["models"]
         if not isinstance(named, list):
             raise TypeError("expected a list of models")  # noqa: TRY301  told below
@@ -104,9 +127,10 @@ def _path(name: object) -> Path:
     return Path(name)
 
 
-def forget(report: str) -> None:
+def forget(held: Holdings) -> None:
     """Drop the register's entry of a report whose holdings are gone."""
-    _register(report).unlink(missing_ok=True)
+    _register(held.report).unlink(missing_ok=True)
+    held.begun.unlink(missing_ok=True)
 
 
 def _register(report: str) -> Path:

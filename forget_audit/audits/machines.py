@@ -14,20 +14,21 @@ from forget_audit.training.places import usable_device
 ENGINES = ("local", "ray")
 
 
-def chosen_device(asked: str, *, elsewhere: bool = False) -> str:
+def chosen_device(asked: str, *, engine: str = "local") -> str:
     """Return where models are trained, as torch has it.
 
     Args:
         asked: `cpu`, `cuda`, `cuda:1` and so on; `auto` takes a GPU if there is one.
-        elsewhere: Whether other machines train, which may have what this one lacks.
+        engine: What runs trainings; machines of a cluster may have what this one lacks.
 
     Raises:
-        PlanError: If there is no such device.
+        PlanError: If there is no such device or engine.
     """
+    _check_engine(engine)
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return str(torch.device(asked) if elsewhere else usable_device(asked))
+        return str(torch.device(asked) if engine != "local" else usable_device(asked))
     except (ModelError, RuntimeError) as error:
         raise PlanError([Problem("--device", str(error))]) from error
 
@@ -49,12 +50,16 @@ def chosen_engine(
         MissingDependency: If Ray is not installed.
         EngineError: If the cluster named in `RAY_ADDRESS` cannot be reached.
     """
-    if asked not in ENGINES:
-        message = f"expected {' or '.join(ENGINES)}, found {asked!r}"
-        raise PlanError([Problem("--engine", message)])
+    _check_engine(asked)
     if asked == "local":
         yield None
         return
     engine = RayEngine(gpus=float(device != "cpu"))
     with connected(engine, workers=workers if workers > 1 else None, folder=folder) as joined:
         yield joined
+
+
+def _check_engine(asked: str) -> None:
+    if asked not in ENGINES:
+        message = f"expected {' or '.join(ENGINES)}, found {asked!r}"
+        raise PlanError([Problem("--engine", message)])

@@ -51,7 +51,7 @@ from forget_audit.trust import Trust
 from forget_audit.types import Json
 from forget_audit.verdict import scoretable
 from forget_audit.verification.verify import verify_path
-from forget_audit.whole_files import part_of
+from forget_audit.whole_files import part_of, write_whole
 
 Opinion = Literal["approved", "rejected"]
 
@@ -228,9 +228,12 @@ def purge(
 
     Raises:
         VerificationError: If it was purged already.
+        ForgetAuditError: If the audit keeps nothing where `held` says.
     """
     if PURGE in run.files:
         raise VerificationError(f"{run.identifier} was purged already")
+    held.refuse_elsewhere()
+    write_whole(held.begun, b"")
     destroyed = [_gone(model, "model trained on the records", tell) for model in held.models]
     destroyed.append(_gone(held.secret, "secret of the pseudonyms", tell, secret=True))
     scores = {
@@ -252,7 +255,7 @@ def purge(
     tell(SCORES)
     for rest in run.folder.parent.glob(f".{run.folder.name}.*.old"):
         shutil.rmtree(rest, ignore_errors=True)
-    holdings.forget(run.identifier)
+    holdings.forget(held)
     return paths
 
 

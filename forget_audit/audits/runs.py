@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forget_audit.audits import commission, holdings, predicted
+from forget_audit.audits import class_orders, commission, holdings, predicted
 from forget_audit.audits.audit import Audit, carry_out
 from forget_audit.audits.beginnings import begun
 from forget_audit.audits.commission import Commission
@@ -77,7 +77,7 @@ def commissioned(
     engine: str = "local",
 ) -> Commission:
     """Return the commission of a plan, with trained models remembered beside the plan."""
-    place = chosen_device(device, elsewhere=engine != "local")
+    place = chosen_device(device, engine=engine)
     cache = plan.folder / STATE / "models"
     if plan.predictions is not None:
         return predicted.from_plan(plan, cache=cache)
@@ -135,6 +135,7 @@ class Done:
             f"margin {100 * (main.margin or 0):.0f} %), "
             f"exact p-value of no difference {verdict.p_value:.3f}",
             *self._again(),
+            *(i["text"] for i in self.audit.evidence["limits"] if i["code"] == class_orders.REMARK),
             *(str(path) for path in self.released.paths if path.suffix in (".html", ".pdf")),
         ]
         if self.released.pdf_missing:

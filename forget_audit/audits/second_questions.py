@@ -24,7 +24,7 @@ from forget_audit.types import Access, Case, Features, Floats, Rows
 from forget_audit.verdict import rehearsal
 from forget_audit.verdict.profiles import Profile
 
-MOVES = (0.5, 0.25, 0.1)  # of each feature's standard deviation, the farthest first
+MOVES = (2.0, 1.0, 0.5, 0.25, 0.1)  # of each feature's standard deviation, the farthest first
 ROWS_AT_ONCE = 512
 
 Pair = tuple[Floats, Floats]

@@ -1,8 +1,9 @@
 """May this model be deployed? Only if a trusted PASS names its SHA-256 as audited.
 
 Everything that could be wrong ends in a refusal with a code of its own; nothing is guessed. Of
-several attestations, each that names the model must admit it, unless another one superseded it:
-a model can be one person's unlearned model and still hold what somebody else asked to be removed.
+several attestations, each that names the model must admit it: a model can be one person's unlearned
+model and still hold what somebody else asked to be removed. What was superseded no longer admits a
+model. What it refused stays refused, since nobody can see that both were about the same people.
 """
 
 from __future__ import annotations
@@ -178,7 +179,11 @@ def _admitting(examined: Sequence[_Examined], digest: str, rules: Rules) -> tupl
         raise (trusted or list(examined))[0].refused or Refused("not-the-audited-model", "")
     later = superseding([item.candidate.audit for item in examined], rules.trust)
     successors = {item.candidate.report: _successor(item, later, rules) for item in about}
-    standing = [item for item in about if successors[item.candidate.report] is None]
+    standing = [
+        item
+        for item in about
+        if successors[item.candidate.report] is None or not item.candidate.favourable
+    ]
     if not standing:
         former, successor = next(iter(successors.items()))
         raise Refused("superseded", f"{former} was superseded by {successor}")

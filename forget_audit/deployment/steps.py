@@ -92,6 +92,12 @@ class Candidate:
         """Id of the report."""
         return self.audit.claim.report_id
 
+    @property
+    def favourable(self) -> bool:
+        """Whether the audit ended PASS, and no reviewer rejected it."""
+        rejected = self.review is not None and self.review.claim.decision == "rejected"
+        return self.audit.claim.verdict.value == "PASS" and not rejected
+
     def is_about(self, digest: str) -> bool:
         """Say whether a file with this SHA-256 was audited."""
         return digest in self.audit.models

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
+from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+
+from forget_audit.class_order import Reordered, reordered
 from forget_audit.digests import sha256
 from forget_audit.errors import Problem
 from forget_audit.predictions.arrays import (
@@ -17,12 +20,11 @@ from forget_audit.predictions.arrays import (
     kind_of,
     parts_in,
 )
-from forget_audit.types import Floats, Labels
+from forget_audit.types import Labels
 from forget_audit.verdict.weighing import Group
 
 FEWEST_RETRAINED = 3
 FEWEST_IDENTITY = 2
-ORDER_GAIN, ORDER_ROWS = 0.3, 50
 FOR_COMPARISON: tuple[Group, ...] = ("retrained", "identity", "originals")
 
 
@@ -52,13 +54,24 @@ def model_problems(arrays: Arrays) -> list[Problem]:
                     )
                 )
             first.setdefault(mark, (group, k))
-    for group in FOR_COMPARISON:
-        odd = [] if group not in prints else _reordered(arrays, group)
+    return problems + _order_problems(arrays, list(prints))
+
+
+def _order_problems(arrays: Arrays, groups: Sequence[Group]) -> list[Problem]:
+    """Refuse models for comparison that have their classes in another order than the labels."""
+    compared = [group for group in FOR_COMPARISON if group in groups]
+    found = _reordered(arrays, compared)
+    problems = []
+    for group in compared:
+        odd = [item for owner, item in found if owner == group]
         if odd:
-            which = "" if len(odd) == len(prints[group]) else f"models {_numbers(odd)} "
-            message = f"{which}answer the retained rows far better if their classes are put in "
-            message += "another order; write class k of the labels as the k-th answer, counted "
-            problems.append(Problem(f"{group} models", message + "from 0"))
+            several = len(arrays[f"{kind_of(arrays)}_{LETTERS[group]}_r"]) > len(odd)
+            which = f"models {_numbers([item.model for item in odd])} " if several else ""
+            message = (
+                f"{which}answer the retained rows far better if their classes are put in another "
+                f"order ({odd[0]}); write class k of the labels as the k-th answer, counted from 0"
+            )
+            problems.append(Problem(f"{group} models", message))
     return problems
 
 
@@ -90,11 +103,14 @@ def remarks(arrays: Arrays) -> list[str]:
                     )
     if kind_of(arrays) == "prob":
         found += _rounded(arrays)
-    if _reordered(arrays, "audited"):
-        found.append(
-            "the audited model answers the retained rows far better if its classes are put in "
-            "another order: was its output written in the order of the others?"
-        )
+    together = [group for group in ("audited", *FOR_COMPARISON) if group in prints]
+    for group, item in _reordered(arrays, together):
+        if group == "audited":
+            found.append(
+                f"audited model {item.model + 1} answers the retained rows far better if its "
+                f"classes are put in another order ({item}): was its output written in the order "
+                "of the others?"
+            )
     return found
 
 
@@ -111,25 +127,18 @@ def _fingerprints(arrays: Arrays) -> dict[Group, list[str]]:
     return found
 
 
-def _reordered(arrays: Arrays, group: Group) -> list[int]:
-    """Return the places of models that get far more retained rows right in another class order."""
+def _reordered(arrays: Arrays, groups: Sequence[Group]) -> list[tuple[Group, Reordered]]:
+    """Return models that have their classes in another order, numbered within their group."""
     labels: Labels = arrays["y_r"].astype(np.int64)
-    if len(labels) < ORDER_ROWS:
-        return []
     kind = kind_of(arrays)
-    given = both_classes(arrays[f"{kind}_{LETTERS[group]}_r"], kind)
-    gains = [_order_gain(answered, labels) for answered in np.argmax(given, axis=2)]
-    return [k for k, gain in enumerate(gains) if gain > ORDER_GAIN]
-
-
-def _order_gain(answered: Labels, labels: Labels) -> float:
-    """Return how much more rows are right if the classes of a model are put in the best order."""
-    first, rows = np.unique(answered, return_inverse=True)  # a class that nobody names costs none
-    second, columns = np.unique(labels, return_inverse=True)
-    pairs: Floats = np.zeros((len(first), len(second)))
-    np.add.at(pairs, (rows, columns), 1)
-    best = pairs[linear_sum_assignment(-pairs)].sum()
-    return float((best - np.sum(answered == labels)) / pairs.sum())
+    answered: list[Labels] = []
+    owners: list[tuple[Group, int]] = []
+    for group in groups:
+        given = np.argmax(both_classes(arrays[f"{kind}_{LETTERS[group]}_r"], kind), axis=2)
+        answered += [*given]
+        owners += [(group, k) for k in range(len(given))]
+    found = [(owners[item.model], item) for item in reordered(answered, labels)]
+    return [(group, replace(item, model=k)) for (group, k), item in found]
 
 
 def _numbers(places: list[int]) -> str:

@@ -1,6 +1,6 @@
 """Conditions without which a verdict would be empty, checked before the audited model counts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats as distributions
@@ -10,8 +10,10 @@ from forget_audit.types import SMALL_REQUEST, Labels, Scope
 from forget_audit.verdict import epsilon
 from forget_audit.verdict.controls import Control
 from forget_audit.verdict.profiles import Profile
-from forget_audit.verdict.weighing import Family, Models
+from forget_audit.verdict.weighing import Comparison, Family, Models, compare, standard_error
+from forget_audit.verdict.yardstick import Measured
 
+TEST_ROWS, COPIES = "TEST_ROWS", "COPIES"
 NO_SPREAD = 1e-12  # retrained models that differ by rounding alone are one model
 
 
@@ -144,6 +146,81 @@ def canary_gate(canary: tuple[int, int], profile: Profile) -> Gate:
         f"with {100 * level:g} % confidence; fails above {profile.epsilon:g}"
     )
     return _gate("EPSILON", bound <= profile.epsilon, detail)
+
+
+def control_rows_gate(
+    measured: Sequence[Measured], copies: int, profile: Profile
+) -> tuple[Gate, ...]:
+    """Fail if control rows are proven to take more off the residual influence than the margin.
+
+    A model that was trained on them is sure of them as it is of the forget rows. What it still
+    knows of these would then pass for a matter of difficulty.
+
+    Args:
+        measured: Retrained models, then audited ones.
+        copies: Number of the audited ones.
+        profile: The rule.
+
+    Returns:
+        The gate, or none if it does not fail: reports of early versions know none.
+    """
+    values = np.array([m.values.get("taken_off", 0.0) for m in measured])
+    reference, audited = values[:-copies], values[-copies:]
+    error, df = standard_error(audited, reference)
+    off = Comparison(
+        name=TEST_ROWS, audited=audited, reference=reference, standard_error=error, df=df
+    )
+    low = off.difference - off.half_width(profile.accusing())
+    margin = profile.margins("instance", copies)["rho_p"]
+    if low <= margin:
+        return ()
+    detail = (
+        f"the audited model knows the control rows better than retrained models do, which takes "
+        f"{off.difference:.2f} off the residual influence (at least {low:.2f}, allowed {margin:g}):"
+        " it seems to have been trained on them; hand in test rows that it never saw"
+    )
+    return (_gate(TEST_ROWS, False, detail),)
+
+
+def copies_gate(
+    measured: Sequence[Measured], copies: int, names: Iterable[str], profile: Profile, scope: Scope
+) -> tuple[Gate, ...]:
+    """Fail if one of several audited models is proven to exceed the margin of a single one.
+
+    The mean over many copies hides one that was never unlearned, and each of them is named in the
+    report as audited.
+
+    Args:
+        measured: Retrained models, then audited ones.
+        copies: Number of the audited ones.
+        names: Of the primary statistics.
+        profile: The rule.
+        scope: Of the request.
+
+    Returns:
+        The gate, or none if it does not fail: reports of early versions know none.
+    """
+    margins, pool = profile.margins(scope, 1), measured[:-copies]
+    worst = max(
+        (_beyond(pool, one, name, profile.accusing() / copies) - margins[name], number, name)
+        for name in names
+        for number, one in enumerate(measured[-copies:], 1)
+    )
+    over, number, name = worst
+    if copies < 2 or over <= 0:
+        return ()
+    detail = (
+        f"audited model {number} of {copies} by itself differs from retrained models by at least "
+        f"{over + margins[name]:.2f} in {name} (allowed {margins[name]:g}): a mean over copies "
+        "does not speak for each of them"
+    )
+    return (_gate(COPIES, False, detail),)
+
+
+def _beyond(pool: Sequence[Measured], one: Measured, name: str, level: float) -> float:
+    """Return how far one model is proven to lie from the retrained ones."""
+    found = compare([*pool, one], 1, [name]).of(name)
+    return abs(found.difference) - found.half_width(level)
 
 
 def utility_gate(fidelity: Family, profile: Profile) -> Gate:

@@ -14,11 +14,20 @@ from forget_audit.findings import Gate, Statistic, Verdict
 from forget_audit.types import SMALL_REQUEST, Decision, Outcome, Role, Scope
 from forget_audit.verdict import controls, rehearsal, weighing, yardstick
 from forget_audit.verdict.controls import Control
-from forget_audit.verdict.gates import canary_gate, gate_all, size_in_words, unit_word, utility_gate
+from forget_audit.verdict.gates import (
+    COPIES,
+    canary_gate,
+    control_rows_gate,
+    copies_gate,
+    gate_all,
+    size_in_words,
+    unit_word,
+    utility_gate,
+)
 from forget_audit.verdict.profiles import Profile
 from forget_audit.verdict.weighing import Comparison, Family, Models
 
-FAILS = ("UTILITY", rehearsal.CODE, "EPSILON")
+FAILS = ("UTILITY", rehearsal.CODE, "EPSILON", COPIES)
 BLOCKS_FAIL = frozenset({"HARNESS", "YARDSTICK"})
 LEANING = ("rho_p", "rho", "rho_top", "zauc", "loss_auc", "tpr1", *yardstick.WHITEBOX_FAMILY)
 
@@ -71,7 +80,16 @@ def weigh(models: Models, *, profile: Profile, scope: Scope) -> Weighed:
     exact = len(models.retrained) >= profile.exact_references(canary=canary)
     attributed = _attributed(privacy, level, exact=exact)
     again = rehearsal.gate(models, [m.values["rho_p"] for m in measured], profile)
-    gates = (*gate_all(models, known, profile, scope), utility_gate(fidelity, profile), *again)
+    shown = (
+        *control_rows_gate(measured, copies, profile),
+        *copies_gate(measured, copies, known.signals, profile, scope),
+    )
+    gates = (
+        *gate_all(models, known, profile, scope),
+        *shown,
+        utility_gate(fidelity, profile),
+        *again,
+    )
     if models.canary is not None:
         gates = (*gates, canary_gate(models.canary, profile))
     equivalent = {

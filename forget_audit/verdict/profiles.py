@@ -61,6 +61,14 @@ class Profile:
         """Return the level of the exact test: half of `alpha` if a coin-toss audit shares it."""
         return self.alpha / 2 if canary else self.alpha
 
+    def accusing(self) -> float:
+        """Return the level at which a trick is proven: that of the rule, at every attempt.
+
+        Whoever tries again must not be the harder to find out.
+        """
+        rule = PROFILES.get(self.name)
+        return self.alpha if rule is None else rule.alpha
+
     def difference_level(self, *, canary: bool) -> float:
         """Return the level at which a difference counts; none does at level 0."""
         return self.level(canary=canary)
@@ -106,6 +114,10 @@ class LookProfile(Profile):
     def level(self, *, canary: bool) -> float:
         """Return the level of gates and coins, which spend nothing of what the looks share."""
         return self.total / 2 if canary else self.total
+
+    def accusing(self) -> float:
+        """Return the level at which a trick is proven at this look alone."""
+        return self.alpha
 
     def difference_level(self, *, canary: bool) -> float:
         """Return the level of the exact test at this look, whatever shares it with the looks."""

@@ -44,7 +44,7 @@ def gate(models: Models, first: Sequence[float], profile: Profile) -> tuple[Gate
     parts, proven = [], False
     for way in ways:
         found = change(models, np.array(first), way)
-        low = abs(found.difference) - found.half_width(profile.alpha)
+        low = abs(found.difference) - found.half_width(profile.accusing())
         proven = proven or low > margin
         parts.append(f"{WAYS[way]} by {found.difference:.3f} (at least {max(low, 0.0):.3f})")
     detail = (
@@ -82,7 +82,7 @@ def would_be_found(retrained: Outputs, originals: Outputs, way: str, profile: Pr
     reference, positive = np.split(np.arange(len(asked)), [len(retrained)])
     taught = asked.take(positive)
     moved = _second(way, originals, retrained) - first
-    half = _comparison(way, reference=moved, audited=np.zeros(1)).half_width(profile.alpha)
+    half = _comparison(way, reference=moved, audited=np.zeros(1)).half_width(profile.accusing())
     null = yardstick.null_of(asked.take(reference))
     found = [
         yardstick.primary_values(asked, int(k), reference, taught, "instance", null)["rho_p"]

@@ -33,9 +33,10 @@ def statistics_of_rows(
         primary_only: Whether to leave out all but the primary statistic.
 
     Returns:
-        Columns `(models,)` by name; `row_error` is the standard error of `rho_p` over rows.
+        Columns `(models,)` by name; `row_error` is the standard error of `rho_p` over rows, and
+        `taken_off` what the control rows take off it, in requests for single rows.
     """
-    main = _Influence.of(part, originals, scope)
+    main = _Influence.of(part, originals, scope, with_control=not primary_only)
     measures: list[_Influence | _Rest] = [main]
     if not primary_only:
         measures.append(_Rest.of(part, originals, scope))
@@ -60,23 +61,35 @@ class _Influence:
     Args:
         sums: Of the pool.
         trained: Mean of the originals `(units,)`.
-        scope: Of the request.
+        adjust: Whether control rows tell what difficulty explains.
+        with_control: Whether to say how much they take off.
     """
 
     sums: Sums
     trained: Floats
-    scope: Scope
+    adjust: bool
+    with_control: bool
 
     @staticmethod
-    def of(part: Derived, originals: Derived, scope: Scope) -> "_Influence":
+    def of(part: Derived, originals: Derived, scope: Scope, *, with_control: bool) -> "_Influence":
         size, trained = total(originals.each_p())
-        return _Influence(sums=Sums.of(part.each_p), trained=trained / size, scope=scope)
+        adjust = scope == "instance"
+        return _Influence(
+            sums=Sums.of(part.each_p),
+            trained=trained / size,
+            adjust=adjust,
+            with_control=with_control and adjust,
+        )
 
     def of_block(self, block: Derived) -> Columns:
-        own = block.p
-        adjust = self.scope == "instance"
-        main = influences(self.sums.without(own), own, self.trained, block.n_f, adjust=adjust)
-        return {"rho_p": main.rho, "row_error": main.standard_error}
+        own, n_f = block.p, block.n_f
+        null = self.sums.without(own)
+        main = influences(null, own, self.trained, n_f, adjust=self.adjust)
+        columns = {"rho_p": main.rho, "row_error": main.standard_error}
+        if self.with_control:
+            whole = influences(null, own, self.trained, n_f, adjust=False)
+            columns["taken_off"] = whole.rho - main.rho
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

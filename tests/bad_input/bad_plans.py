@@ -164,6 +164,10 @@ PLANS = [
         plan_with(unit=put(PEOPLE * 1.0, slice(0, 500, 7), np.nan)),
         "72 rows have no id or unit",
     ),
+    refused(
+        "ids as float", plan_with(ids=np.arange(500.0)), "text or whole numbers, found float64"
+    ),
+    refused("one-hot labels", plan_with(y=np.eye(10)[Y]), "one of each row's 10 labels is 1"),
     refused("an empty list of ids", plan_with(listed=""), "holds no ids"),
     refused("an id listed twice", plan_with(listed="row-1\nrow-1"), "lists 'row-1' twice"),
     refused("an id that is not there", plan_with(listed="row-1\nnobody"), KNOWN),

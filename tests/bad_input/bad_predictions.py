@@ -9,6 +9,7 @@ from tests.bad_input.prediction_edits import (
     each,
     fewer,
     first,
+    most_of,
     of,
     people,
     shuffled,
@@ -17,6 +18,7 @@ from tests.bad_input.prediction_edits import (
 from tests.bad_input.world import Trial
 
 CHECKED = "PlanError"
+TWO = [0, 1, 7, 3, 4, 5, 6, 2, 8, 9]
 
 PREDICTIONS = [
     Trial(what="nothing: answers of a true retrain", play=audit_file(dict.copy), ending="PASS"),
@@ -93,6 +95,18 @@ PREDICTIONS = [
         play=audit_file(first(3, lambda values: values[:, ORDER.numpy()])),
         ending=CHECKED,
         says="models 4 answer the retained rows far better",
+    ),
+    Trial(
+        what="two classes exchanged in one retrained model",
+        play=audit_file(first(3, lambda values: values[:, TWO])),
+        ending=CHECKED,
+        says="(class 2 for 7, 7 for 2: ",
+    ),
+    Trial(
+        what="two classes exchanged in most retrained models",
+        play=audit_file(each("logit_R", most_of(lambda values: values[..., TWO]))),
+        ending=CHECKED,
+        says="models 1, 2, 3, 4, 5 and 10 more answer the retained rows far better",
     ),
     Trial(
         what="classes of the audited model in another order, which the record notes",

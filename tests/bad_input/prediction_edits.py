@@ -87,6 +87,11 @@ def first(model: int, change: Callable[[np.ndarray], np.ndarray]) -> Edit:
     return edit
 
 
+def most_of(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the change of the first fifteen models of a group."""
+    return lambda values: np.concatenate([change(values[:15]), values[15:]])
+
+
 def as_probabilities(change: Callable[[np.ndarray], np.ndarray] = softmax) -> Edit:
     """Return the edit that hands in all answers as probabilities."""
 

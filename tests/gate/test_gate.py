@@ -298,6 +298,19 @@ def test_a_superseded_report_admits_nothing(desk: Desk) -> None:
     refused(desk.ask(former, worse), "outcome-fail")
 
 
+@pytest.mark.parametrize("outcome", ["FAIL", "INCONCLUSIVE"])
+def test_a_refusal_outlives_its_report(desk: Desk, outcome: str) -> None:
+    """Whoever audits for other people, in the name of a correction, withdraws no FAIL."""
+    document = reported(outcome)
+    document["model"]["audited"][0]["sha256"] = sha256(attested.UNLEARNED)
+    former = desk.file("former.json", seal(audit_statement(document), key()))
+    document = reported(id=LATER, supersedes=FORMER, change="typing error")
+    later = desk.file("later.json", seal(audit_statement(document), key()))
+    assert desk.ask(later).deploy
+    for order in ([former, later], [later, former]):
+        refused(desk.ask(*order), f"outcome-{outcome.lower()}")
+
+
 def test_only_a_trusted_report_takes_another_out_of_use(desk: Desk) -> None:
     document = reported(id=LATER, supersedes=FORMER, change="wrong day")
     document["model"]["audited"][0]["sha256"] = sha256(b"made again")

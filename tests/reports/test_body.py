@@ -409,6 +409,34 @@ def test_how_to_run_it_again_is_said_with_all_digests() -> None:
     assert "total" not in text
 
 
+def test_attempts_and_what_was_fixed_before_the_start_are_told() -> None:
+    document = complete("PASS")
+    begun = document["seeds"]["begun"]
+    text = text_of(section_governance.reproducibility(document, DIGEST))
+    assert "number 2 at this request; the ledger knew 2 by then, this one included" in text
+    assert "held to the level 0.025, which is 0.05 / 2" in text
+    assert "before anything was trained: method, plan, rows, and the seeds of 45 models" in text
+    assert begun["ledger"] in text
+    assert begun["commitment"] in text
+    assert begun["nonce"] in text
+    begun["seeds"] = {group: [] for group in begun["seeds"]}
+    document["method"] = None
+    text = text_of(section_governance.reproducibility(document, DIGEST))
+    assert "audited model, plan, rows, and the seed." in text
+
+
+def test_an_audit_that_no_ledger_knows_says_so_wherever_attempts_are_spoken_of() -> None:
+    """Those made in Python said "audit number 1 of this request", which nobody had counted."""
+    document = complete("PASS")
+    del document["seeds"]["begun"]
+    text = text_of(sections.body(document, DIGEST))
+    assert text.count("no ledger counted") == 2
+    assert "no: nothing was committed to in a ledger" in text
+    assert "trying again may have made the verdict" in text
+    assert "audit number" not in text
+    assert "may have made the verdict" not in text_of(body_of("complete", "PASS"))
+
+
 def test_duties_point_at_sections_that_exist_and_promise_nothing() -> None:
     section = next(s for s in body_of("plain", "PASS") if s.anchor == "obligations")
     table = next(all_tables([section]))

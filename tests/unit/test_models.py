@@ -58,6 +58,17 @@ def test_a_pickle_with_a_planted_command_is_refused_and_nothing_runs(
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a,label\n1,0\n", b'{"a": 1}', b"\x89PNG\r\n\x1a\n", b"\xff\xfea\x00"],
+    ids=["empty", "table", "json", "picture", "utf-16"],
+)
+def test_a_file_that_is_no_model_is_called_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(ModelError, match="it is no model that torch or safetensors has w"):
+        load_weights(mlp(), tmp_path / "model.pt")
+
+
 def test_the_bomb_is_live(tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
     pickle.loads(pickle.dumps(Bomb(marker)))  # noqa: S301  to show that it does run

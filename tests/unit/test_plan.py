@@ -1,7 +1,9 @@
 """Plans: what is accepted, and that every problem is reported with its place."""
 
 import dataclasses
+import math
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from forget_audit.errors import PlanError
 from forget_audit.methods.scrub import Scrub
-from forget_audit.plans.plan import check_plan, read_plan
+from forget_audit.plans.plan import check_plan, read_plan, read_tables
 from forget_audit.plans.sections import SECTIONS
 from forget_audit.starter.writing import write_starter
 
@@ -32,6 +34,10 @@ def problems(tables: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
 
 def changed(**sections: Any) -> dict[str, Any]:
     return {**GOOD, **sections}
+
+
+def asked(**days: date) -> dict[str, Any]:
+    return changed(request={"reference": "R", "random": 5, **days})
 
 
 def test_a_good_plan_resolves_every_default() -> None:
@@ -59,7 +65,11 @@ def test_the_starter_plan_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("tables", "place", "message"),
     [
         (changed(method={"name": "scrubb"}), "method.name", "did you mean 'scrub'"),
-        (changed(method={"name": "finetune", "options": {"epoch": 1}}), "method.options", "epoch"),
+        (
+            changed(method={"name": "finetune", "options": {"epoch": 1}}),
+            "method.options",
+            "unknown option 'epoch'; did you mean 'epochs'? Known: ",
+        ),
         (
             changed(request={"reference": "R", "forget": "no.csv"}),
             "request.forget",
@@ -93,6 +103,16 @@ def test_the_starter_plan_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "request.reference",
             "looks like personal data",
         ),
+        (
+            changed(request={"reference": "", "random": 5}),
+            "request.reference",
+            "at least 1 character",
+        ),
+        (
+            changed(request={"reference": "R" * 201, "random": 5}),
+            "request.reference",
+            "at most 200 characters",
+        ),
         (changed(data={"source": "didgits"}), "data.source", "did you mean 'digits'"),
         (changed(data={"source": "randhie", "label_noise": 0.1}), "data.source", "digits only"),
         (changed(battery={"profile": "lax"}), "battery.profile", "unknown profile 'lax'"),
@@ -107,6 +127,33 @@ def test_the_starter_plan_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ),
         (changed(report={"formats": ["doc"]}), "report.formats.0", "found 'doc'"),
         (changed(request={"reference": "R", "random": 5000}), "request", "cannot forget 5000"),
+        (
+            asked(received=date(2026, 3, 2), due=date(2026, 3, 1)),
+            "request.due",
+            "expected a day from received, 2026-03-02, on, found 2026-03-01",
+        ),
+        (
+            asked(received=date(9999, 3, 2)),
+            "request.received",
+            "by this machine's clock, found 9999-03-02",
+        ),
+        (changed(training={"lr": math.inf}), "training.lr", "finite number"),
+        (changed(training={"weight_decay": math.nan}), "training.weight_decay", "finite number"),
+        *(
+            (
+                changed(references={key: 3 * 10**11}),
+                f"references.{key}",
+                "less than or equal to 100000",
+            )
+            for key in (
+                "retrained",
+                "originals",
+                "identity",
+                "shadows",
+                "candidate_shadows",
+                "copies",
+            )
+        ),
         (changed(request="now"), "request", "found 'now'"),
     ],
 )
@@ -214,6 +261,41 @@ def test_a_hostile_model_file_is_a_problem_of_the_plan(tmp_path: Path) -> None:
         "not a safe model file"
         in problems(changed(model={"original": "m.pt"}), tmp_path)["model.original"]
     )
+
+
+def test_a_request_may_be_due_and_received_today() -> None:
+    today = date.today()  # noqa: DTZ011
+    assert check_plan(asked(received=today, due=today), Path()).request.due == today
+
+
+def test_a_byte_order_mark_of_utf_8_is_no_part_of_a_plan(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('[request]\nreference = "R\u00e9"', encoding="utf-8-sig")
+    assert read_tables(path) == {"request": {"reference": "R\u00e9"}}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("utf-16", "is not TOML: it is text in UTF-16; save it as UTF-8"),
+        ("utf-16-le", "is not TOML: it is text in UTF-16; save it as UTF-8"),
+        ("utf-16-be", "is not TOML: it is text in UTF-16; save it as UTF-8"),
+        ("latin-1", "is not TOML: line 2 is not text in UTF-8; save it as UTF-8"),
+    ],
+)
+def test_plans_in_other_encodings(encoding: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_bytes('[request]\nreference = "R\u00e9"'.encode(encoding))
+    with pytest.raises(PlanError) as caught:
+        read_plan(path)
+    assert str(caught.value) == f"plan.toml: {message}"
+
+
+def test_a_number_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text("training = {lr = inf}", "utf-8")
+    with pytest.raises(PlanError, match=r"^plan\.toml: inf is not a finite number; no setting"):
+        read_plan(path)
 
 
 @pytest.mark.parametrize("content", [b"[request", b"\xff\xfe", b"a = "])
