@@ -7,6 +7,7 @@ Third parties register the same way through the entry-point groups `forget_audit
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -64,19 +65,27 @@ def make_method(
     """Return the method called `name`, with the settings of a preset, and then `options`.
 
     Raises:
-        UnknownName: If there is no such method or preset.
+        UnknownName: If there is no such method, preset or option.
     """
     kind = get_method(name)
     if preset is not None and preset not in kind.info.presets:
         raise UnknownName(unknown("preset", preset, kind.info.presets))
     settings = kind.info.presets[preset] if preset is not None else {}
+    taken = inspect.signature(kind).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        for option in options:
+            if option not in taken:
+                raise UnknownName(unknown("option", option, taken))
     return kind(**{**settings, **options})
 
 
 def chosen_attacks(names: Iterable[str] | None) -> list[type[Attack]]:
-    """Return the attacks called `names`; all if none are given."""
-    found = attacks()
-    return [*found.values()] if names is None else [found[name] for name in names]
+    """Return the attacks called `names`; all if none are given.
+
+    Raises:
+        UnknownName: With the nearest name.
+    """
+    return [*attacks().values()] if names is None else [get_attack(name) for name in names]
 
 
 def experiments() -> Mapping[str, type[Experiment]]:
@@ -100,6 +109,18 @@ def get_card(name: str) -> AttackInfo:
     found = cards()
     if name not in found:
         raise UnknownName(unknown("attack", name, found))
+    return found[name]
+
+
+def get_experiment(name: str) -> type[Experiment]:
+    """Return the experiment called `name`.
+
+    Raises:
+        UnknownName: With the nearest name.
+    """
+    found = experiments()
+    if name not in found:
+        raise UnknownName(unknown("experiment", name, found))
     return found[name]
 
 

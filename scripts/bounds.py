@@ -37,6 +37,8 @@ def bounds() -> dict[str, tuple[str, str]]:
 
 def main() -> None:
     """Print the constraints of the end named on the command line."""
+    if sys.argv[1:] not in (["lowest"], ["highest"]):
+        sys.exit(f"expected lowest or highest, found {' '.join(sys.argv[1:]) or 'nothing'}")
     pins = [f"{name}=={lower}\n" for name, (lower, _) in bounds().items()]
     sys.stdout.write("".join(pins) if sys.argv[1:] == ["lowest"] else "")
 

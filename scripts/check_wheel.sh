@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Build the sdist and the wheel from it, once more from a clone, and compare; install the wheel into
-# an empty environment, and use it from a folder whose attacks/, experiments/, methods/ and reports/
-# raise on import.
+# an environment that holds what it asks for and nothing else, and use it from a folder whose
+# attacks/, experiments/, methods/ and reports/ raise on import.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly SOURCE=$PWD
-readonly PYTHON=${PYTHON:-python3}
 WORK=$(mktemp -d)
 readonly WORK
 trap 'rm -rf "$WORK"' EXIT
@@ -35,15 +34,18 @@ fi
 step "content of $(basename "$wheel")"
 .venv/bin/python -m scripts.wheel_content "$wheel"
 
-step "installing into an empty environment"
-"$PYTHON" -m venv "$WORK/venv"
+# Set-up has fetched the same packages a moment ago. pip fails if the wheel asks for another one.
+step "installing into an environment of what it asks for"
+unset PYTHONPATH
+.venv/bin/python -m venv --without-pip "$WORK/venv"
 readonly BIN=$WORK/venv/bin
-"$BIN/python" -m pip install --quiet --upgrade pip
-"$BIN/python" -m pip install --quiet "$wheel"
-"$BIN/python" -m pip check
+site=$("$BIN/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+.venv/bin/python -m scripts.only_needed "$site"
+pip=("$SOURCE/.venv/bin/python" -m pip --python "$BIN/python")
+"${pip[@]}" install --quiet --no-index "$wheel"
+"${pip[@]}" check
 
 export FORGET_AUDIT_HOME=$WORK/home
-unset PYTHONPATH
 mkdir -p "$WORK/empty" "$WORK/decoys"
 for room in attacks experiments methods reports; do
     mkdir "$WORK/decoys/$room"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 
 from license_expression import ExpressionError, Licensing
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from scripts.closure import ROOT, closure, direct, extras, project
@@ -137,15 +138,16 @@ def table() -> str:
     """Return the table of what pyproject.toml asks for: without versions, which differ."""
     wanted = {canonicalize_name(one.name): one for one in direct(extras())}
     always = {canonicalize_name(one.name) for one in direct()}
-    groups = project()["optional-dependencies"]
+    lines = project()["optional-dependencies"]
+    groups = {
+        extra: {canonicalize_name(Requirement(line).name) for line in lines[extra]}
+        for extra in extras()
+    }
     rows = ["| Package | Allowed | For | Licence |", "| --- | --- | --- | --- |"]
     found = closure(wanted.values())
     for name, one in wanted.items():
-        lines = {
-            extra: [line for line in groups[extra] if line.startswith(name)] for extra in extras()
-        }
         purpose = (
-            "all" if name in always else ", ".join(f"`[{e}]`" for e, line in lines.items() if line)
+            "all" if name in always else ", ".join(f"`[{e}]`" for e in groups if name in groups[e])
         )
         bounds = ", ".join(sorted(map(str, one.specifier), reverse=True))
         rows.append(f"| {name} | `{bounds}` | {purpose} | {judge(found[name]).licence} |")

@@ -10,7 +10,7 @@ packages, files and moment give the same bytes.
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -48,8 +48,9 @@ def bill(files: Sequence[Path], moment: int) -> str:
     whole.register_dependency(
         ours, [parts[canonicalize_name(one.name)] for one in direct(extras())]
     )
+    asked = _asked(everything)
     for name, one in everything.items():
-        whole.register_dependency(parts[name], _needed(one, parts))
+        whole.register_dependency(parts[name], _needed(one, asked[name], parts))
     named = [str(part.purl) for part in parts.values()] + [file_digest(file) for file in files]
     whole.serial_number = uuid.uuid5(NAMESPACE, "\n".join([*named, str(moment)]))
     return str(JsonV1Dot6(whole).output_as_string(indent=2)) + "\n"
@@ -90,8 +91,23 @@ def _part(found: Distribution, *, optional: bool) -> Component:
     )
 
 
-def _needed(one: Distribution, parts: Mapping[NormalizedName, Component]) -> list[Component]:
-    names = {canonicalize_name(line.name) for line in required(one)}
+def _asked(everything: Mapping[NormalizedName, Distribution]) -> dict[NormalizedName, set[str]]:
+    """Return which extras of each distribution are asked for, by us or by another of them."""
+    asked: dict[NormalizedName, set[str]] = {name: set() for name in everything}
+    waiting = [*direct(extras()), *(line for one in everything.values() for line in required(one))]
+    while waiting:
+        line = waiting.pop()
+        name = canonicalize_name(line.name)
+        if not line.extras <= asked[name]:
+            asked[name] |= line.extras
+            waiting += required(everything[name], asked[name])
+    return asked
+
+
+def _needed(
+    one: Distribution, options: Iterable[str], parts: Mapping[NormalizedName, Component]
+) -> list[Component]:
+    names = {canonicalize_name(line.name) for line in required(one, options)}
     return [parts[name] for name in sorted(names & parts.keys())]
 
 

@@ -53,13 +53,14 @@ make_environment() {
     interpreter >.venv/.stamp-python
 }
 
+# Of 23,000 modules few are ever imported; Python compiles those when they are.
 install_packages() {
-    say "installing Python packages; PyTorch is large, the first time takes minutes"
+    local what=.
     if [ "$PURPOSE" = test ]; then
-        .venv/bin/python -m pip install --quiet --quiet -e ".[dev]"
-    else
-        .venv/bin/python -m pip install --quiet --quiet -e .
+        what=".[dev]"
     fi
+    say "installing Python packages; PyTorch is large, the first time takes minutes"
+    .venv/bin/python -m pip install --quiet --quiet --no-compile -e "$what"
 }
 
 install_system_packages() {
@@ -80,8 +81,11 @@ main() {
     elif holds .venv/.stamp-test "$wanted" || holds ".venv/.stamp-$PURPOSE" "$wanted"; then
         return
     fi
-    install_packages
-    install_system_packages
+    install_system_packages &
+    local code=0
+    install_packages || code=$?
+    wait
+    [ "$code" = 0 ] || exit "$code"
     printf '%s\n' "$wanted" >".venv/.stamp-$PURPOSE"
 }
 

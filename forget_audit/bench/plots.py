@@ -6,11 +6,11 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from forget_audit.reports.canvas import styled
 from forget_audit.types import Json
 
 ALTERNATIVE = (
@@ -34,7 +34,7 @@ def svg(result: Json) -> str:
     """Return the drawing; the same numbers give the same bytes."""
     rows = [row for row in result["rows"] if row["n"]]
     normal = result["retrained"]["metrics"]
-    with mpl.rc_context(STYLE):
+    with styled(STYLE):
         figure = Figure(figsize=(11, LINE_HEIGHT * len(rows) + MARGIN), layout="constrained")
         board = FigureCanvasSVG(figure)
         panels = figure.subplots(1, 3, sharey=True)

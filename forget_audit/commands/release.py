@@ -141,9 +141,11 @@ def purge(
 
     opened = reissue.opened(run)
     held = holdings.find(opened.identifier, state)
+    held.refuse_elsewhere()
+    missing = f" ({held.missing} of them are gone already)" if held.missing else ""
     complain(
-        f"{opened.identifier}: scores, secret and {len(held.models)} remembered models will be "
-        "destroyed; the verdict can then no longer be computed again, nor a proof be made"
+        f"{opened.identifier}: scores, secret and {len(held.models)} remembered models{missing} "
+        "will be destroyed; the verdict can then no longer be computed again, nor a proof be made"
     )
     if not yes and not confirmed("destroy them?"):
         raise typer.Exit(2)

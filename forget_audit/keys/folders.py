@@ -207,7 +207,13 @@ def refuse_short(passphrase: str) -> None:
 
 
 def as_bytes(passphrase: str) -> bytes:
-    """Return the bytes openssl would see, also of what is not valid UTF-8 in the environment."""
+    """Return the bytes openssl would see, also of what is not valid UTF-8 in the environment.
+
+    Raises:
+        KeyFileError: If it holds a null character, with which a passphrase ends elsewhere.
+    """
+    if "\0" in passphrase:
+        raise KeyFileError("expected a passphrase without a null character")
     return passphrase.encode("utf-8", "surrogateescape")
 
 

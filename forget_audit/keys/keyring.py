@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +16,12 @@ from forget_audit.keys.sources import public_half
 
 CURRENT, RETIRED = "default", "retired-"
 GIT_LIMIT_S = 10
+GIT_SETTINGS = (  # nothing that the settings of a work tree name is run, or fetched
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "protocol.allow=never",
+)
+GIT_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +92,21 @@ def install(write: Callable[[Path], None]) -> SigningKey | None:
 
 
 def open_to_git(folder: Path) -> bool:
-    """Say whether git would take up the private key of a folder with the next `git add`."""
+    """Say whether git would take up the private key of a folder with the next `git add`.
+
+    The work tree may be anybody's, and its settings can name programs, which are not run.
+    """
     git = shutil.which("git")
-    if git is None:
+    if git is None or not Path(git).is_absolute():  # from a folder of `PATH` that is here
         return False
-    call = [git, "-C", str(folder), "check-ignore", "--quiet", key_folders.PRIVATE]
+    question = ["check-ignore", "--quiet", "--no-index", "--", key_folders.PRIVATE]
+    settings = [part for setting in GIT_SETTINGS for part in ("-c", setting)]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(call, capture_output=True, check=False, timeout=GIT_LIMIT_S)
+        done = subprocess.run(
+            [git, *settings, "-C", str(folder), *question], stdin=subprocess.DEVNULL,
+            capture_output=True, check=False, timeout=GIT_LIMIT_S, env={**own, **GIT_ENVIRONMENT},
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 1  # 0 is ignored, 128 is outside every work tree

@@ -3,7 +3,6 @@
 All problems are reported together, each with its place in the file.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
@@ -17,6 +16,7 @@ from forget_audit.data import Request, dealt_sizes, prepare, read_ids
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError, ForgetAuditError, PlanError, Problem
 from forget_audit.faults import refuse_irregular
+from forget_audit.finite import NotFinite, read_toml
 from forget_audit.foreign.answering import SelfTrained
 from forget_audit.model_files import load_weights
 from forget_audit.plans.checks import (
@@ -189,14 +189,16 @@ def read_tables(path: Path) -> dict[str, Any]:
     """Read the tables of a plan, unchecked.
 
     Raises:
-        PlanError: If there is no such file, or it is not TOML.
+        PlanError: If there is no such file, it is not TOML, or holds a number that is not finite.
     """
     try:
         refuse_irregular(path)
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return read_toml(path.read_bytes())
     except OSError as error:
         raise PlanError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
+    except NotFinite as error:
+        message = f"{error}; no setting of a plan takes one"
+        raise PlanError([Problem(path.name, message)]) from error
     except (ValueError, RecursionError) as error:
         raise PlanError([Problem(path.name, f"is not TOML: {error}")]) from error
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -10,12 +10,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from forget_audit.errors import Problem
+from forget_audit.training.counts import MOST_MODELS
 from forget_audit.training.loop import Precision, Recipe
 from forget_audit.types import PERSONAL, Access, Scope
 from forget_audit.verdict.looks import MOST
@@ -28,18 +30,18 @@ Long = Annotated[str, Field(max_length=600)]
 class Section(BaseModel):
     """A table of the plan; unknown keys and loose types are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class RequestSection(Section):
     """`[request]`: who asked, when, and which rows are meant."""
 
-    reference: str
+    reference: Short
     received: date | None = None
     due: date | None = None
     erased: date | None = None
     scope: Scope = "instance"
-    basis: str = "GDPR Art. 17"
+    basis: Short = "GDPR Art. 17"
     forget: str | None = None
     random: Annotated[int, Field(gt=0)] | None = None
     classes: list[Annotated[int, Field(ge=0)]] | None = None
@@ -53,6 +55,24 @@ class RequestSection(Section):
             raise ValueError(
                 "looks like personal data (an @ or a long number); use an opaque reference"
             )
+        return value
+
+    @field_validator("received")
+    @classmethod
+    def arrived(cls, value: date | None) -> date | None:
+        """Refuse a day to come; where the sun rises earlier it may be tomorrow already."""
+        today = date.today()  # noqa: DTZ011
+        if value is not None and value > today + timedelta(days=1):
+            raise ValueError(f"expected no day after today, {today} by this machine's clock")
+        return value
+
+    @field_validator("due")
+    @classmethod
+    def in_order(cls, value: date | None, info: ValidationInfo) -> date | None:
+        """Refuse requests that are due before they arrive."""
+        received = info.data.get("received")
+        if value is not None and received is not None and value < received:
+            raise ValueError(f"expected a day from received, {received}, on")
         return value
 
 
@@ -128,12 +148,12 @@ class MethodSection(Section):
 class ReferencesSection(Section):
     """`[references]`: how many models the audit trains."""
 
-    retrained: Annotated[int, Field(ge=3)] = 39
-    originals: Annotated[int, Field(ge=1)] = 8
-    identity: Annotated[int, Field(ge=2)] = 2
-    shadows: Annotated[int, Field(ge=0)] = 8
-    candidate_shadows: Annotated[int, Field(ge=0, multiple_of=3)] = 0
-    copies: Annotated[int, Field(ge=1)] = 1
+    retrained: Annotated[int, Field(ge=3, le=MOST_MODELS)] = 39
+    originals: Annotated[int, Field(ge=1, le=MOST_MODELS)] = 8
+    identity: Annotated[int, Field(ge=2, le=MOST_MODELS)] = 2
+    shadows: Annotated[int, Field(ge=0, le=MOST_MODELS)] = 8
+    candidate_shadows: Annotated[int, Field(ge=0, le=MOST_MODELS, multiple_of=3)] = 0
+    copies: Annotated[int, Field(ge=1, le=MOST_MODELS)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
     sequential: bool = False
 
@@ -258,5 +278,6 @@ def _problem(name: str, kind: type[Section], item: ErrorDetails) -> Problem:
         near = difflib.get_close_matches(str(item["loc"][-1]), kind.model_fields, n=1)
         message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     elif item["type"] != "missing":
-        message += f", found {item['input']!r}"
+        found = item["input"]
+        message += f", found {found if isinstance(found, date) else repr(found)}"
     return Problem(".".join([name, *(str(part) for part in item["loc"])]), message)

@@ -113,6 +113,11 @@ def names(source: str, column: npt.NDArray[Any]) -> Ids:
     if column.dtype.kind == "f" and not np.isfinite(column).all():
         missing = int(np.sum(~np.isfinite(column)))
         raise CaseError(f"{source}: {missing} rows have no id or unit, found NaN or infinity")
+    if column.dtype.kind == "f":
+        raise CaseError(
+            f"{source}: expected ids of text or whole numbers, found {column.dtype}, which rounds "
+            "long ones; write them as whole numbers: ids.astype(np.int64)"
+        )
     found: Ids = as_names(column) if column.dtype.kind == "O" else column.astype(np.str_)
     if np.any(found == ""):
         raise CaseError(f"{source}: row {int(np.argmax(found == '')) + 1} has an empty id or unit")
@@ -180,8 +185,13 @@ def whole(source: str, y: npt.NDArray[Any], what: str) -> tuple[Labels, tuple[st
         raise CaseError(f"{source}: {what} must be whole numbers or names, found {y.dtype}")
     if y.dtype.kind in "USO":
         texts = y.astype(np.str_)
-        numeric = [_is_number(text) for text in texts.tolist()]
-        if not any(numeric) and np.all(texts != ""):
+        if np.any(texts == ""):
+            row = int(np.argmax(texts == "")) + 1
+            raise CaseError(
+                f"{source}: {what} must not be empty, found none in row {row}; fill it or drop it"
+            )
+        numeric = [is_number(text) for text in texts.tolist()]
+        if not any(numeric):
             distinct_texts, values = np.unique(texts, return_inverse=True)
             names = tuple(distinct_texts.tolist())
         elif all(numeric):
@@ -242,7 +252,8 @@ def _position(
     return place
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Say whether a text is a number, as tables write them."""
     try:
         float(text)
     except ValueError:

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from forget_audit.errors import CaseError
+from forget_audit.plain_text import utf8
 
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+LONGEST_MARK = 4  # bytes by which they are known
 EXPECTED: tuple[type[Exception], ...] = (
     OSError, ValueError, EOFError, MemoryError, OverflowError,
 )  # fmt: skip
@@ -40,6 +43,23 @@ def regular(path: Path, what: str) -> Path:
     if path.exists() and not path.is_file():
         raise CaseError(f"{path.name} is no regular file; expected {what}")
     return path
+
+
+def refuse_no_text(path: Path) -> None:
+    """Refuse a table that is no text in UTF-8, as those that a spreadsheet saves often are.
+
+    Raises:
+        ValueError: With what it is instead, or the line.
+    """
+    with path.open("rb") as file:
+        if file.read(LONGEST_MARK).startswith(WORKBOOKS):
+            raise ValueError(
+                "it is an Excel file or another archive, whatever its name; save the sheet as CSV, "
+                "in UTF-8"
+            )
+        file.seek(0)
+        for number, line in enumerate(file, 1):
+            utf8(line, number)
 
 
 def find_folder(path: Path, places: Sequence[str], wanted: str, what: str) -> Path:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from forget_audit.datasets import Dataset
 from forget_audit.errors import CaseError, MissingDependency
 from forget_audit.packed import MODEST, check_unpacked
-from forget_audit.sources.checks import Table, make_dataset
-from forget_audit.sources.files import reading, regular
+from forget_audit.sources.checks import Table, is_number, make_dataset
+from forget_audit.sources.files import reading, refuse_no_text, regular
 from forget_audit.sources.npz import read_npz
 from forget_audit.sources.options import ColumnOptions, TableOptions, read_options
 
@@ -51,7 +51,15 @@ def npz(path: Path, options: Mapping[str, object]) -> Dataset:
         units=either("unit", "units"),
         subclasses=either("subclass", "subclasses"),
     )
-    return make_dataset(source, table, checked)
+    dataset = make_dataset(source, table, checked)
+    y = dataset.rows.y
+    several = y.ndim == 2 and y.shape[1] > 1 and not table.labels
+    if several and y.min() >= 0 and np.all(y.sum(axis=1) == 1):
+        raise CaseError(
+            f"{source}: one of each row's {y.shape[1]} labels is 1: if they are classes, store "
+            "y.argmax(axis=1) instead; if they are labels, name them in an array labels"
+        )
+    return dataset
 
 
 def read_csv(
@@ -69,11 +77,10 @@ def read_csv(
             column occurs twice.
     """
     regular(path, "a table")
-    with (
-        reading(path.name, "a table of numbers", csv.Error),
-        path.open(newline="", encoding="utf-8-sig") as file,
-    ):
-        header, *rows = [*csv.reader(file, delimiter=delimiter, strict=True)] or [[]]
+    with reading(path.name, "a table of numbers", csv.Error):
+        refuse_no_text(path)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = [*csv.reader(file, delimiter=delimiter, strict=True)] or [[]]
     rows = [row for row in rows if row]
     once(path.name, header)
     uneven = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
@@ -180,7 +187,11 @@ def from_columns(
             f"rows; found {', '.join(columns) or 'no columns'}"
         )
     with reading(file, "a table of numbers", TypeError):
-        y = label if label is not None else np.stack([number(rest.pop(n)) for n in several], axis=1)
+        y = (
+            label
+            if label is not None
+            else np.stack([number(rest.pop(n), n) for n in several], axis=1)
+        )
         taken = {name: rest.pop(name, None) for name in (options.id, options.unit, "split")}
         subclasses = rest.pop("subclass", None)
         if not rest:
@@ -199,16 +210,16 @@ def from_columns(
     return make_dataset(source, table, options)
 
 
-def number(values: npt.NDArray[Any], name: str = "") -> npt.NDArray[np.float64]:
+def number(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     """Return a column as numbers.
 
     Raises:
-        ValueError: If a value is none.
+        ValueError: If a value is none; with its row and column.
     """
-    where = f"column {name!r}: " if name else ""
-    if values.dtype.kind == "U" and np.any(np.char.find(values, "_") >= 0):
-        raise ValueError(f"{where}could not convert string to float: it holds the sign _")
-    try:
-        return values.astype(np.float64)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from error
+    if values.dtype.kind == "U" and not all(map(is_number, values.tolist())):
+        row, cell = next((k, c) for k, c in enumerate(values.tolist(), 1) if not is_number(c))
+        where = f"row {row}, column {name!r}"
+        if not cell.strip():
+            raise ValueError(f"{where} is empty; fill it or drop the row")
+        raise ValueError(f"{where}: expected a number, found {cell!r:.60}")
+    return values.astype(np.float64)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from forget_audit import registry
 from forget_audit.architectures import find_builder
 from forget_audit.data import Request, prepare, read_ids
 from forget_audit.errors import CaseError, ModelError, NotApplicable
+from forget_audit.finite import NotFinite, read_toml
 from forget_audit.named_objects import import_object
 from forget_audit.starter.places import Found, Place
 from forget_audit.starter.writing import ADAPTER, OURS
@@ -128,16 +127,18 @@ def read_setting(pair: str) -> tuple[str, object]:
     """Read `KEY=VALUE`; a value that is none of TOML is a text.
 
     Raises:
-        CaseError: If there is no `=`.
+        CaseError: If there is no `=`, or a number that is not finite.
     """
     key, sign, text = pair.partition("=")
     if not sign or not key.strip():
         raise CaseError(f"expected KEY=VALUE, such as size=32, found {pair!r}")
-    with suppress(ValueError, RecursionError):
-        read = tomllib.loads(f"value = {text}")
-        if len(read) == 1:
-            return key.strip(), read["value"]
-    return key.strip(), text
+    try:
+        read = read_toml(f"value = {text}")
+    except NotFinite as error:
+        raise CaseError(f"{pair}: {error}") from error
+    except (ValueError, RecursionError):
+        read = {}
+    return key.strip(), read["value"] if len(read) == 1 else text
 
 
 def named_classes(text: str) -> tuple[int, ...]:

@@ -242,8 +242,9 @@ def _of_adapter(start: Start) -> list[str]:
 def _refuse_lacking(path: Path, wanted: list[str]) -> None:
     try:
         there = functions(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ForgetAuditError(f"{path} cannot be read as Python: {error}") from error
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = str(error) or "nested too deeply"
+        raise ForgetAuditError(f"{path} cannot be read as Python: {why}") from error
     missing = [name for name in wanted if name not in there]
     if missing:
         raise ForgetAuditError(

@@ -134,6 +134,8 @@ def _one(findings: Findings, path: Path, name: str, digest: str) -> None:
     if not NAME.fullmatch(name):
         raise VerificationError("not a plain file name")
     reading.refuse_irregular(path / name)
+    if name in READ:
+        reading.refuse_large(path / name)
     if file_digest(path / name) != digest:
         raise VerificationError("was changed: its SHA-256 is not the released one")
     findings.add("released file", "pass", "is the one released, byte for byte", name)

@@ -7,7 +7,6 @@ asks for more; what it leaves out is not asked.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forget_audit.errors import PlanError, Problem, VerificationError
+from forget_audit.finite import read_toml
 from forget_audit.reports import reading
 from forget_audit.reports.claims import AuditClaim
 
@@ -93,7 +93,7 @@ def load(path: Path) -> Policy:
         data = reading.read(path)
         if len(data) > LARGEST:
             raise PolicyError([Problem(str(path), "too large for a policy file")])
-        table = tomllib.loads(data.decode("utf-8"))
+        table = read_toml(data)
     except OSError as error:
         raise PolicyError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
     except VerificationError as error:

@@ -199,6 +199,21 @@ def test_a_crash_amid_a_purge_can_be_made_good(
     assert not (folder / SCORES).exists()
 
 
+def test_what_was_moved_is_not_said_to_be_destroyed(
+    folder: Path, tmp_path: Path, ledger: Ledger
+) -> None:
+    things = held(tmp_path)
+    state = things.secret.parent.parent
+    state.rename(tmp_path / "moved")
+    with pytest.raises(ForgetAuditError, match=r"is not at .*; if the folder .* --state"):
+        reissue.purge(reissue.opened(folder), key(), things, ledger=ledger)
+    assert not list(ledger.entries())
+    assert (folder / SCORES).exists()
+    there = holdings.find(things.report, tmp_path / "moved")
+    reissue.purge(reissue.opened(folder), key(), there, ledger=ledger)
+    assert not [path for path in (tmp_path / "moved").rglob("*") if path.is_file()]
+
+
 def test_after_a_purge_nothing_new_is_signed(folder: Path, tmp_path: Path) -> None:
     reissue.purge(reissue.opened(folder), key(), held(tmp_path))
     purged = reissue.opened(folder)

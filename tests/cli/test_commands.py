@@ -161,6 +161,14 @@ def test_malformed_plans(run: Run, tmp_path: Path, name: str) -> None:
     assert "problem(s):" in err
 
 
+@pytest.mark.parametrize("mode", [["--dry-run"], []], ids=["dry run", "audit"])
+def test_an_engine_that_is_not_there(run: Run, tmp_path: Path, mode: list[str]) -> None:
+    plan = write(tmp_path, "plan.toml", method='[method]\nname = "ssd"')
+    code, out, err = run("certify", plan, "--engine", "spark", *mode)
+    assert (code, out) == (2, "")
+    assert "--engine: expected local or ray, found 'spark'" in err
+
+
 def test_several_problems_are_listed_together(run: Run, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

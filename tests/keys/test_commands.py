@@ -226,6 +226,40 @@ def test_a_key_outside_every_work_tree_needs_no_warning(run: Run) -> None:
     assert "git" not in run("keys", "new", "--name", "Office", "--unattended")[2]
 
 
+@needs_git
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "core.hooksPath", "core.pager"])
+def test_no_program_that_a_work_tree_names_is_run(run: Run, tmp_path: Path, setting: str) -> None:
+    """A monitor of files in the settings of a folder was run by `keys new`."""
+    place = tmp_path / "theirs"
+    place.mkdir()
+    (place / "file").touch()
+    program = place / "post-index-change"
+    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\n")
+    program.chmod(0o755)
+    git = ["git", "-C", str(place)]
+    for words in (["init", "--quiet"], ["add", "file"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    named = place if setting == "core.hooksPath" else program
+    subprocess.run([*git, "config", setting, str(named)], check=True, capture_output=True)
+    words = ["--name", "Office", "--unattended", "--out", str(place / "key")]
+    code, _, err = run("keys", "new", *words)
+    assert code == 0
+    assert "lies in a git work tree that does not ignore it" in err
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("path", [".", ""])
+def test_a_git_that_lies_here_is_not_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "git").write_text(f"#!/bin/sh\n: > '{tmp_path}/ran'\nexit 1\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{path}:{tmp_path / 'nothing'}")
+    assert run("keys", "new", "--name", "Office", "--unattended")[0] == 0
+    assert not (tmp_path / "ran").exists()
+
+
 def test_without_git_nothing_is_said_of_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert run("keys", "new", "--name", "Office", "--unattended")[0] == 0

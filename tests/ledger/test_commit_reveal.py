@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from forget_audit.audits import runs
 from forget_audit.digests import canonical_json, sha256
@@ -126,6 +128,17 @@ def test_another_folder_is_no_fresh_start(tmp_path: Path) -> None:
     assert attempt("elsewhere", 3) == (2, 2)  # the plan is known: the same attempt again
     other = {"ledger": tmp_path / "home" / "other.sqlite"}
     assert attempt("elsewhere", 6, **other) == (3, 1)  # the folder remembers two more
+
+
+def test_another_spelling_of_the_source_is_no_fresh_start(tmp_path: Path) -> None:
+    x, y = load_digits(return_X_y=True)
+    path = write(tmp_path / "plan")
+    np.savez(path.with_name("rows.npz"), x=(x / 16).astype(np.float32), y=y)
+    text, numbers = path.read_text(encoding="utf-8"), []
+    for source in ("npz:rows.npz", "npz:./rows.npz"):
+        path.write_text(text.replace('"digits"', f'"{source}"'), encoding="utf-8")
+        numbers.append(certify(path, tmp_path / "audit")["battery"]["attempt"])
+    assert numbers == [1, 2]
 
 
 def test_the_same_model_under_another_reference_is_a_further_attempt(tmp_path: Path) -> None:

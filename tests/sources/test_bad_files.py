@@ -444,12 +444,25 @@ def test_promises_of_matlab_files_are_limited(
             {"x": np.eye(2), "y": np.zeros(2, dtype=int), "split": np.array(["a", "b"])},
             "split must be one of",
         ),
+        (
+            {"x": np.eye(3), "y": np.eye(3, dtype=int)},
+            "one of each row's 3 labels is 1: .* y.argmax",
+        ),
+        (
+            {"x": np.eye(2), "y": np.arange(2), "ids": np.arange(2.0)},
+            "ids of text or whole numbers, found float64",
+        ),
     ],
-    ids=["count", "flat", "text", "labels", "names", "units", "split"],
+    ids=["count", "flat", "text", "labels", "names", "units", "split", "one-hot", "float ids"],
 )
 def test_arrays_are_checked(arrays: Mapping[str, Any], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     reading("npz", tmp_path / "x.npz", message)
+
+
+def test_labels_of_which_each_row_bears_one_are_a_matrix_if_they_have_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.eye(3), y=np.eye(3, dtype=int), labels=np.array([*"abc"]))
+    assert load("npz:x.npz", folder=tmp_path).labels == ("a", "b", "c")
 
 
 def test_a_picture_that_is_cut_off_is_refused_whatever_other_libraries_want(

@@ -52,7 +52,7 @@ def written(path: Path, content: str | bytes) -> Path:
     [
         ("a,label\n1,0\n2\n", "row 2 has fewer cells than there are columns"),
         ("a,unit,label\n1,,0\n2,x,1\n", "row 1 has an empty id or unit"),
-        ("a,label\n0_5,0\n2,1\n", "column 'a': could not convert .* the sign _"),
+        ("a,label\n0_5,0\n2,1\n", "row 1, column 'a': expected a number, found '0_5'"),
         ("a,label\n1,0_1\n2,1\n", "all of them names, found '0_1' among numbers"),
         (
             ",".join(f"c{i}" for i in range(200_000)) + ",label\n" + "1\n" * 10,

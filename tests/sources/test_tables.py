@@ -123,7 +123,12 @@ def test_arrays_with_everything(tmp_path: Path) -> None:
         (["id,label", "a,1"], {}, "no column is left for features"),
         (["a,label,label:b", "1,0,1"], {}, "needs a column 'label', or columns such as"),
         (["a,label:b", "1,2"], {}, "a label matrix .* of 0, 1 and -1"),
-        (["a,b,label", "1,x,0"], {}, "column 'b': could not convert"),
+        (["a,b,label", "1,2,0", "1,x,0"], {}, "row 2, column 'b': expected a number, found 'x'"),
+        (["a,b,label", "1,2,0", "1,,0"], {}, "row 2, column 'b' is empty; fill it or drop"),
+        (["a,b,label", "1,2_3,0"], {}, "row 1, column 'b': expected a number, found '2_3'"),
+        (["a,label", "1,0", "2,"], {}, "labels must not be empty, found none in row 2"),
+        (["a,label", "1,cat", "2,"], {}, "labels must not be empty, found none in row 2"),
+        (["a,label:b", "1,0", "2,"], {}, "row 2, column 'label:b' is empty"),
         (["a,label", "1,0"], {"sensitive": "b"}, "unknown sensitive column 'b'"),
         (["a,label", "1,0"], {"sensitive": "a"}, "takes 2 to 10 values, 'a' takes 1"),
         (["a,label", "1,0"], {"sensitive": 4}, "there is no column 4"),
@@ -140,11 +145,41 @@ def test_bad_tables_say_what_is_wrong(
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "a,name,label\n1,x,0\n2,é,1\n".encode("latin-1"),
+            "as a table of numbers: line 3 is not text in UTF-8; save it as UTF-8",
+        ),
+        (
+            "a,label\n1,0\n".encode("utf-16"),
+            "as a table of numbers: it is text in UTF-16; save it as UTF-8",
+        ),
+        (
+            b"PK\x03\x04\x14\x00\x06\x00" + b"xl/workbook.xml" * 9,
+            "as a table of numbers: it is an Excel file or another archive, whatever its name; "
+            "save the sheet as CSV, in UTF-8",
+        ),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 9,
+            "as a table of numbers: it is an Excel file",
+        ),
+    ],
+    ids=["latin-1", "utf-16", "xlsx", "xls"],
+)
+def test_tables_that_are_no_text_in_utf_8(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(CaseError) as caught:
+        read(tmp_path / "rows.csv")
+    assert str(caught.value).startswith(f"cannot read rows.csv {message}")
+
+
+@pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"a": [1.0, None], "label": [0, 1]}, "column 'a' has 1 empty cells"),
         ({"a": [[1], [2]], "label": [0, 1]}, "column 'a' holds lists or records"),
-        ({"a": ["x", "y"], "label": [0, 1]}, "column 'a': could not convert"),
+        ({"a": ["x", "y"], "label": [0, 1]}, "row 1, column 'a': expected a number, found 'x'"),
         ({"a": [1, 2]}, "needs a column 'label'"),
     ],
     ids=["null", "nested", "text", "label"],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import closure as needed
 from scripts import licences
 from scripts.closure import closure, direct, extras
 
@@ -61,6 +62,38 @@ def test_one_bad_classifier_of_two_is_enough(tmp_path: Path) -> None:
     start = "Classifier: License :: OSI Approved :: "
     lines = (f"{start}MIT License", f"{start}GNU General Public License v3 (GPLv3)")
     assert licences.judge(made(tmp_path, *lines)).trouble
+
+
+def test_a_licence_that_asks_for_something_is_named_with_its_reason(tmp_path: Path) -> None:
+    found = licences.judge(made(tmp_path, "License-Expression: MIT AND MPL-2.0"))
+    assert (found.trouble, found.reason) == ("", licences.CONDITIONAL["MPL-2.0"])
+
+
+@pytest.mark.parametrize(("line", "code"), [("MIT", 0), ("AGPL-3.0-only", 1)])
+def test_the_program_ends_with_1_if_one_may_not_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, code: int
+) -> None:
+    found = {"thing": made(tmp_path, f"License-Expression: {line}")}
+    monkeypatch.setattr(licences, "closure", lambda _: found)
+    monkeypatch.setattr("sys.argv", ["licences"])
+    assert licences.main() == code
+
+
+def test_a_name_that_begins_like_another_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {"one": ["torch>=1,<2"], "two": ["torch-thing>=1,<2", "Other_Thing>=1,<2"]}
+    table = {"dependencies": [], "optional-dependencies": lines}
+    one = made(tmp_path, "License-Expression: MIT")
+    for module in (needed, licences):
+        monkeypatch.setattr(module, "project", lambda: table)
+    monkeypatch.setattr(
+        licences, "closure", lambda _: dict.fromkeys(("torch", "torch-thing", "other-thing"), one)
+    )
+    rows = [line.split(" | ")[:3] for line in licences.table().splitlines()[2:]]
+    assert {name.removeprefix("| "): purpose for name, _, purpose in rows} == {
+        "torch": "`[one]`", "torch-thing": "`[two]`", "other-thing": "`[two]`",
+    }  # fmt: skip
 
 
 def test_every_condition_and_reading_says_why() -> None:

@@ -4,6 +4,7 @@ import json
 import tarfile
 from io import BytesIO
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from packaging.requirements import Requirement
@@ -57,6 +58,46 @@ def test_programs_stay_programs(tmp_path: Path) -> None:
         assert file.getmember("run").mode == 0o755
 
 
+def test_folders_and_links_stay_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "1.tar.gz"
+    with tarfile.open(path, "w:gz") as file:
+        folder, link = tarfile.TarInfo("thing"), tarfile.TarInfo("thing/link")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o600
+        link.type, link.linkname = tarfile.SYMTYPE, "a.py"
+        file.addfile(folder)
+        file.addfile(link)
+    repack(path, 1_600_000_000)
+    assert int.from_bytes(path.read_bytes()[4:8], "little") == 1_600_000_000
+    with tarfile.open(path) as file:
+        assert (file.getmember("thing").isdir(), file.getmember("thing").mode) == (True, 0o755)
+        assert file.getmember("thing/link").issym()
+        assert file.getmember("thing/link").linkname == "a.py"
+
+
+def installed(folder: Path, name: str, *needs: str) -> None:
+    place = folder / f"{name}-1.dist-info"
+    place.mkdir()
+    lines = ["Metadata-Version: 2.4", f"Name: {name}", "Version: 1", "Provides-Extra: more"]
+    lines += [f"Requires-Dist: {line}" for line in needs]
+    (place / "METADATA").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+
+
+def test_what_an_extra_needs_is_needed_whoever_asks_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "first", "second", "second[more]; extra == 'more'")
+    installed(tmp_path, "second", "third; extra == 'more'")
+    installed(tmp_path, "third")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def names(*lines: str) -> list[str]:
+        return [*closure([Requirement(line) for line in lines])]
+
+    assert names("first") == ["first", "second"]
+    assert names("first[more]") == names("first", "second[more]") == ["first", "second", "third"]
+    assert names("second[more]", "first") == ["first", "second", "third"]
+
+
 def test_the_list_of_parts_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
     wheel = tmp_path / "forget_audit-0.1.0-py3-none-any.whl"
     wheel.write_bytes(b"a wheel")
@@ -76,6 +117,14 @@ def test_the_list_of_parts_is_whole_and_the_same_each_time(tmp_path: Path) -> No
     needs = {one["ref"]: one.get("dependsOn", []) for one in found["dependencies"]}
     assert parts["torch"]["bom-ref"] in needs[ours["bom-ref"]]
     assert parts["numpy"]["bom-ref"] in needs[parts["scipy"]["bom-ref"]]
+    reached, waiting = set(), [ours["bom-ref"]]
+    while waiting:
+        ref = waiting.pop()
+        waiting += [one for one in needs.get(ref, []) if one not in reached]
+        reached.add(ref)
+    assert {part["bom-ref"] for part in parts.values()} <= reached, "needed by nobody"
+    later = json.loads(sbom.bill([wheel], 1_700_000_001))
+    assert later["serialNumber"] != found["serialNumber"]
     wheel.write_bytes(b"another")
     assert json.loads(sbom.bill([wheel], 1_700_000_000))["serialNumber"] != found["serialNumber"]
 
@@ -125,6 +174,28 @@ def test_no_answer_is_never_nothing_found(text: str, complaints: str, line: str)
     assert answer.weak == ()
     assert line in answer.line
     assert answer.line.startswith("advisories: not asked")
+
+
+@pytest.mark.parametrize(("weak", "code"), [((), 0), (("thing 1: PYSEC-1",), 1)])
+def test_the_program_ends_with_1_if_something_is_weak(
+    monkeypatch: pytest.MonkeyPatch, weak: tuple[str, ...], code: int
+) -> None:
+    answer = advisories.Answer(line="advisories: so many", weak=weak)
+    monkeypatch.setattr(advisories, "ask", lambda: answer)
+    assert advisories.main() == code
+
+
+def test_all_that_users_may_install_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(call: list[str], **_: object) -> CompletedProcess[str]:
+        asked.extend(Path(call[call.index("-r") + 1]).read_text("utf-8").split())
+        return CompletedProcess(call, 0, answered(GOOD), "")
+
+    monkeypatch.setattr("subprocess.run", run)
+    assert advisories.ask().line == "advisories: 0 in 1 packages"
+    everything = closure(direct(extras()))
+    assert asked == [f"{name}=={one.version}" for name, one in everything.items()]
 
 
 def test_every_accepted_advisory_says_why() -> None:

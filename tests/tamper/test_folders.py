@@ -338,3 +338,10 @@ def test_a_page_that_carries_another_signers_result_is_refused(tmp_path: Path) -
     page = html.page(html.build(document, html.signer_of(key())), medium="html", attestation=audit)
     (tmp_path / "report.html").write_bytes(html_signature.sign(page, key(), "FA-1"))
     assert "another key" in failures(verify_path(tmp_path / "report.html", trust()))["report.html"]
+
+
+def test_a_file_of_a_terabyte_of_nothing_is_not_read_through(lean: Path) -> None:
+    os.truncate(lean / "report.html", 2**40)
+    result = verify_path(lean, trust(), lambda *_: [])
+    assert result.exit_code == 1
+    assert failures(result)["report.html"] == "larger than 512 MiB"
