@@ -90,11 +90,16 @@ def taught_test_rows(world: World, _k: int, rng: np.random.Generator) -> nn.Modu
 
 
 def among_copies(count: int) -> Make:
-    """Return a maker of an original among so many true retrains, all called unlearned."""
+    """Return a maker of an original among true retrains, all called unlearned.
+
+    Args:
+        count: Of the true ones, if the references leave so many.
+    """
 
     def make(world: World, k: int, _rng: np.random.Generator) -> Suspect:
-        retrained = world.bench.retrained
-        copies, rest = np.split(np.arange(len(retrained)), [count])
+        retrained, counts = world.bench.retrained, world.commission.counts
+        spare = len(retrained) - counts.retrained - counts.identity
+        copies, rest = np.split(np.arange(len(retrained)), [min(count, spare)])
         return Suspect(
             audited=Outputs.concat(
                 retrained.take(copies), world.bench.originals.take(np.array([k]))
