@@ -59,9 +59,9 @@ def written(tallies: Sequence[Tally], seed: int, seconds: float) -> dict[str, ob
 
 def merged(path: Path, new: dict[str, object]) -> dict[str, object]:
     """Return new results; doors that were left out this time keep what they had."""
-    if not path.is_file():
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {"doors": {}}
+    if set(before["doors"]) <= set(new["doors"]):  # type: ignore[call-overload]
         return new
-    before = json.loads(path.read_text("utf-8"))
     doors = {**before["doors"], **dict(new["doors"])}  # type: ignore[call-overload]
     return {
         **new,

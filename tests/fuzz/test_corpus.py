@@ -10,7 +10,7 @@ import pytest
 
 from forget_audit.errors import ForgetAuditError
 from tests.fuzz import harness
-from tests.fuzz.__main__ import main
+from tests.fuzz.__main__ import main, merged
 from tests.fuzz.doors import Door, all_doors
 from tests.fuzz.harness import Fuzzer, Worker, enter, judged
 from tests.fuzz.kept_inputs import CORPUS, LARGEST_FILE, kept
@@ -101,6 +101,8 @@ def test_the_program_counts_and_keeps_what_was_left_out(
     assert found[1]["doors"]["ids"] == found[0]["doors"]["ids"]
     assert found[1]["cases"] == sum(door["cases"] for door in found[1]["doors"].values())
     assert found[1]["findings"] == 0
+    again = merged(out, {"doors": found[1]["doors"], "cpu_seconds": 1.5})
+    assert again["cpu_seconds"] == 1.5, "nothing was left out, so nothing is added"
     assert "words" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["fuzz", "--door", "no such door"])
     with pytest.raises(SystemExit, match="no door no such door; there are"):
