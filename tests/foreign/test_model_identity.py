@@ -200,7 +200,8 @@ def test_a_model_that_changes_while_it_is_loaded_is_not_audited(
 ) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(
-        '[request]\nreference = "R-1"\nrandom = 100\n[data]\nsource = "digits"\n[training]\nepochs = 1\n'
+        '[request]\nreference = "R-1"\nrandom = 100\n[data]\nsource = "digits"\n'
+        "[training]\nepochs = 1\n"
         '[model]\narchitecture = "linear"\nunlearned = "model.safetensors"\n',
         encoding="utf-8",
     )
