@@ -53,7 +53,9 @@ def seal_of(data: bytes, name: str) -> str:
         KeyFileError: If the secret of this account cannot be used.
         StorageError: If the system refuses to read or write it.
     """
-    return hmac.new(_secret(), name.encode() + b"\x1f" + data, "sha256").hexdigest()
+    seal = hmac.new(_secret(), name.encode() + b"\x1f", "sha256")
+    seal.update(data)  # which may be large, and is not copied
+    return seal.hexdigest()
 
 
 def _secret() -> bytes:

@@ -13,7 +13,7 @@ from forget_audit.audits.commission import About, Commission
 from forget_audit.contracts import Method
 from forget_audit.digests import plain
 from forget_audit.reports.attestation import AUDIT_TYPE
-from forget_audit.training.trainers import RecipeTrainer
+from forget_audit.training.own_functions import CallTrainer, FunctionTrainer
 from forget_audit.types import SMALL_REQUEST, Json
 
 BAND = f"fewer than {SMALL_REQUEST}"
@@ -148,7 +148,7 @@ def limits(commission: Commission) -> list[dict[str, str]]:
         "DECLARED": "Parties, dates, derived artefacts and recipients are declared by the "
         "controller and were not checked by the audit.",
     }
-    if not commission.about.answers and not isinstance(commission.case.trainer, RecipeTrainer):
+    if isinstance(commission.case.trainer, (CallTrainer, FunctionTrainer)):
         found["OWN_RECIPE"] = (
             "The models for comparison were trained by a function that was handed in. What it did "
             "with the rows was not observed."

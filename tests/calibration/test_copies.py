@@ -1,10 +1,15 @@
 """One model that was never unlearned among many that were retrained: their mean hides it."""
 
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
+from forget_audit.audits.commission import from_plan
+from forget_audit.audits.declarations import limits
+from forget_audit.plans.plan import check_plan
 from forget_audit.seeds import seeded_torch
 from forget_audit.verdict.gates import COPIES
 from tests.bad_input.world import FORGOTTEN, TRAINED, audit, digits, fit, original
@@ -35,3 +40,19 @@ def test_true_retrains_pass_together() -> None:
 
 def test_the_limits_say_that_the_recipe_was_code() -> None:
     assert "OWN_RECIPE" in {item["code"] for item in audit().evidence["limits"]}
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"method": {"name": "retrain"}},
+        {"method": {"name": "sisa"}},
+        {"method": {"name": "retrain"}, "model": {"architecture": "xgboost"}},
+    ],
+    ids=["settings", "of a method", "of a library"],
+)
+def test_a_recipe_of_settings_is_not_called_code(tables: dict[str, Any]) -> None:
+    """Ours, that of a method of ours, and that of a library were, and nothing was handed in."""
+    plan = {"request": {"reference": "R-1", "random": 40}, "data": {"source": "digits"}, **tables}
+    ordered = from_plan(check_plan(plan, Path()))
+    assert "OWN_RECIPE" not in {item["code"] for item in limits(ordered)}
